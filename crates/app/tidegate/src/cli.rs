@@ -1,0 +1,299 @@
+//! The command line: names, help and ranges. What a command does is in `commands`.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use rehearsal::sample::{Distribution, SampleSettings};
+
+/// A front door for HTTP services: balances, watches, and says what it does.
+#[derive(Debug, Parser)]
+#[command(
+    name = "tidegate",
+    version,
+    disable_help_subcommand = true,
+    arg_required_else_help = true
+)]
+#[command(
+    after_help = "Exit codes: 0 clean, 1 findings or a failed run, 2 usage or bad configuration, 3 a gate was breached.\nFirst steps: tidegate demo"
+)]
+pub(crate) struct Cli {
+    #[command(flatten)]
+    pub(crate) log: LogArguments,
+
+    /// End when the process that started this one ends.
+    #[arg(long, global = true, hide = true)]
+    pub(crate) end_with_parent: bool,
+
+    #[command(subcommand)]
+    pub(crate) command: Command,
+}
+
+/// The process's own log.
+#[derive(Clone, Debug, Args)]
+pub(crate) struct LogArguments {
+    /// What is logged: a level, or levels by part (`info,http_door=debug`)
+    #[arg(long, global = true, default_value = "info", value_name = "FILTER")]
+    pub(crate) log: String,
+
+    /// How log lines on stderr look
+    #[arg(long, global = true, value_name = "FORMAT", default_value = "human")]
+    pub(crate) log_format: LogFormat,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum LogFormat {
+    /// One line for a person.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+#[derive(Debug, Subcommand)]
+pub(crate) enum Command {
+    /// Serve: SIGTERM drains, SIGHUP reloads
+    Run(RunArguments),
+    /// Check a configuration and show every mistake at once
+    Check(CheckArguments),
+    /// Show what a running door does
+    Status(StatusArguments),
+    /// Make a running door read its configuration again
+    Reload(SocketArguments),
+    /// Print the JSON Schema of the configuration
+    Schema,
+    /// Print completions for a shell
+    Completions {
+        /// The shell
+        shell: clap_complete::Shell,
+    },
+    /// Print the manual page, or write all of them
+    Man {
+        /// Write one page per command into this folder
+        #[arg(long, value_name = "DIR")]
+        out: Option<PathBuf>,
+    },
+    /// Run a test server that can be made slow, failing or ill while it runs
+    SampleApp(SampleAppArguments),
+    /// Run a front door, three servers and gentle load on this machine, and watch them
+    Demo(DemoArguments),
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct RunArguments {
+    /// The configuration
+    #[arg(short, long, value_name = "FILE")]
+    pub(crate) config: PathBuf,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct CheckArguments {
+    /// The configuration
+    #[arg(value_name = "FILE")]
+    pub(crate) file: PathBuf,
+
+    /// How the findings are printed
+    #[arg(long, value_name = "FORMAT", default_value = "text")]
+    pub(crate) format: CheckFormat,
+
+    /// The same as `--format json`
+    #[arg(long, conflicts_with = "format")]
+    pub(crate) json: bool,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum CheckFormat {
+    /// With the lines they point at.
+    Text,
+    /// One JSON document.
+    Json,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SocketArguments {
+    /// The admin socket of the door; by default where a door of this user has it
+    #[arg(long, value_name = "PATH")]
+    pub(crate) socket: Option<PathBuf>,
+}
+
+impl SocketArguments {
+    /// The socket that was named, or the default of this user.
+    pub(crate) fn path(&self) -> PathBuf {
+        self.socket.clone().unwrap_or_else(|| settings::Environment::detect().admin_socket())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct StatusArguments {
+    /// Print the snapshot as JSON; with `--watch`, one line a second
+    #[arg(long)]
+    pub(crate) json: bool,
+
+    /// Show it anew each second until Ctrl-C
+    #[arg(long)]
+    pub(crate) watch: bool,
+
+    #[command(flatten)]
+    pub(crate) socket: SocketArguments,
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct SampleAppArguments {
+    /// Where to listen; port 0 lets the system choose. The address is the first line of output
+    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3001")]
+    pub(crate) listen: SocketAddr,
+
+    /// In each answer, as text and as the header x-server
+    #[arg(long, default_value = "sample")]
+    name: String,
+
+    /// Mean time of work per request (20ms, 1.5s)
+    #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = parse_duration)]
+    service_time: Duration,
+
+    /// How the time of one request varies around the mean
+    #[arg(long, value_name = "NAME", default_value = "fixed")]
+    distribution: DistributionName,
+
+    /// Requests served at once, 1 to 10000
+    #[arg(long, value_name = "N", default_value_t = 5)]
+    concurrency: usize,
+
+    /// Requests that may wait, 0 to 10000; further ones are answered 503
+    #[arg(long, value_name = "N", default_value_t = 10_000)]
+    queue_max: usize,
+
+    /// The share of requests that fail, 0 to 1
+    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
+    error_rate: f64,
+
+    /// The status of a failing request, 400 to 599
+    #[arg(long, value_name = "STATUS", default_value_t = 500)]
+    error_status: u16,
+
+    /// Answer failing requests at once instead of after their service time
+    #[arg(long)]
+    fast_errors: bool,
+
+    /// The path of the health check
+    #[arg(long, value_name = "PATH", default_value = "/health")]
+    health_path: String,
+
+    /// Start with a failing health check
+    #[arg(long)]
+    unhealthy: bool,
+
+    /// Bytes of an ordinary answer's body, up to 16777216
+    #[arg(long, value_name = "N", default_value_t = 100)]
+    body_bytes: usize,
+}
+
+#[derive(Clone, Copy, Debug, ValueEnum)]
+enum DistributionName {
+    Fixed,
+    Exponential,
+    Lognormal,
+}
+
+impl SampleAppArguments {
+    /// The settings these arguments stand for.
+    ///
+    /// # Errors
+    /// In words, when one is out of range.
+    pub(crate) fn settings(&self) -> Result<SampleSettings, String> {
+        let settings = SampleSettings {
+            name: self.name.clone(),
+            service_time_ms: self.service_time.as_secs_f64() * 1_000.0,
+            distribution: match self.distribution {
+                DistributionName::Fixed => Distribution::Fixed,
+                DistributionName::Exponential => Distribution::Exponential,
+                DistributionName::Lognormal => Distribution::Lognormal,
+            },
+            concurrency: self.concurrency,
+            queue_max: self.queue_max,
+            error_rate: self.error_rate,
+            error_status: self.error_status,
+            fast_errors: self.fast_errors,
+            health_path: self.health_path.clone(),
+            healthy: !self.unhealthy,
+            body_bytes: self.body_bytes,
+        };
+        settings.checked()
+    }
+}
+
+#[derive(Debug, Args)]
+pub(crate) struct DemoArguments {
+    /// End after this many seconds with a summary
+    #[arg(long = "for", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    pub(crate) seconds: Option<u64>,
+
+    /// Requests per second, 1 to 1000
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u32).range(1..=1_000))]
+    pub(crate) rate: u32,
+
+    /// Print one line a second even on a terminal
+    #[arg(long)]
+    pub(crate) plain: bool,
+}
+
+/// `20ms`, `1.5s`, `2m`, `500us`.
+fn parse_duration(text: &str) -> Result<Duration, String> {
+    let wrong = || "expected a number with a unit: 500us, 20ms, 1.5s or 2m".to_owned();
+    let digits = text
+        .find(|character: char| !character.is_ascii_digit() && character != '.')
+        .ok_or_else(wrong)?;
+    let (number, unit) = text.split_at_checked(digits).ok_or_else(wrong)?;
+    let seconds = match unit.trim() {
+        "us" => 1e-6,
+        "ms" => 1e-3,
+        "s" => 1.0,
+        "m" => 60.0,
+        _ => return Err(wrong()),
+    };
+    let number: f64 = number.parse().ok().ok_or_else(wrong)?;
+    Duration::try_from_secs_f64(number * seconds).map_err(|error| error.to_string())
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn durations() {
+        let check = |text: &str, expected: Option<Duration>| {
+            assert_eq!(parse_duration(text).ok(), expected, "{text}")
+        };
+        check("20ms", Some(Duration::from_millis(20)));
+        check("500us", Some(Duration::from_micros(500)));
+        check("1.5s", Some(Duration::from_millis(1_500)));
+        check("2m", Some(Duration::from_secs(120)));
+        check("0ms", Some(Duration::ZERO));
+        for wrong in ["", "20", "ms", "20 parsecs", "-1s", "1..5s", "1e400s", "ü"] {
+            check(wrong, None);
+        }
+    }
+
+    #[test]
+    fn sample_arguments_are_checked() {
+        let settings = |arguments: &[&str]| {
+            let cli =
+                Cli::try_parse_from(["tidegate", "sample-app"].iter().chain(arguments)).unwrap();
+            let Command::SampleApp(arguments) = cli.command else { panic!("another command") };
+            arguments.settings()
+        };
+        assert_eq!(settings(&[]), Ok(SampleSettings::default()));
+        assert_eq!(
+            settings(&["--service-time", "1s"]).map(|settings| settings.service_time_ms),
+            Ok(1_000.0)
+        );
+        assert_eq!(settings(&["--error-rate", "2"]), Err("error_rate must be 0 to 1".to_owned()));
+    }
+}

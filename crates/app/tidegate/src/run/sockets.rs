@@ -1,0 +1,69 @@
+//! The listening sockets: handed over by the service manager, or bound here, one per worker.
+
+use std::net::{SocketAddr, TcpListener};
+use std::time::Duration;
+
+use anyhow::Context as _;
+use model::configuration::Listener;
+use net::listen::{self, Inherited, InheritedSocket, ListenOptions};
+
+/// The kernel hands over a connection with its first bytes, or after this time without.
+const DEFER_ACCEPT: Duration = Duration::from_secs(5);
+
+/// A listener's sockets, one per worker.
+pub(super) struct Bound {
+    pub(super) address: SocketAddr,
+    pub(super) sockets: Vec<TcpListener>,
+}
+
+/// The sockets the service manager handed over and nobody took yet.
+pub(super) struct Sockets {
+    inherited: Vec<Inherited>,
+}
+
+impl Sockets {
+    /// Takes over what `LISTEN_FDS` names.
+    ///
+    /// # Errors
+    /// When the variables or the descriptors are of no use.
+    pub(super) fn take_over() -> anyhow::Result<Self> {
+        Ok(Self { inherited: listen::inherited().context("socket activation")? })
+    }
+
+    /// The sockets of `listener`: an inherited one of its name or address, or newly bound ones.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub(super) fn bind(&mut self, listener: &Listener, workers: usize) -> anyhow::Result<Bound> {
+        let named = |inherited: &Inherited| match &inherited.socket {
+            InheritedSocket::Tcp(_, address) => {
+                inherited.name == *listener.name || *address == listener.address
+            }
+            InheritedSocket::Unix(..) => false,
+        };
+        let sockets = match self.inherited.iter().position(named) {
+            Some(at) => match self.inherited.remove(at).socket {
+                InheritedSocket::Tcp(socket, _) => listen::share(socket, workers)?,
+                InheritedSocket::Unix(..) => Vec::new(),
+            },
+            None => {
+                let options =
+                    ListenOptions { defer_accept: Some(DEFER_ACCEPT), ..ListenOptions::default() };
+                listen::bind_group(listener.address, workers, &options)
+                    .with_context(|| format!("listener {:?}", listener.name))?
+            }
+        };
+        let first = sockets.first().context("no socket")?;
+        Ok(Bound { address: first.local_addr()?, sockets })
+    }
+
+    /// Says which of the inherited sockets no listener wanted.
+    pub(super) fn warn_of_rest(&self) {
+        for unused in &self.inherited {
+            tracing::warn!(
+                name = unused.name,
+                "an inherited socket fits no listener and is unused"
+            );
+        }
+    }
+}

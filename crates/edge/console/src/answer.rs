@@ -1,0 +1,401 @@
+//! One request in, one answer out: what each endpoint of the console says.
+//!
+//! Invariant: reading endpoints never change the door. Changing ones answer `POST` only, ask for
+//! `Content-Type: application/json` (which a foreign page cannot send unasked) and hand their
+//! order to the clerk in [`crate::mutation`].
+
+use std::pin::Pin;
+use std::sync::Arc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_body_util::{BodyExt, Full, Limited};
+use hyper::body::{Bytes, Frame, Incoming, SizeHint};
+use hyper::header::{
+    ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue,
+};
+use hyper::{Method, Request, Response, StatusCode};
+use model::fact::Snapshot;
+use serde::Deserialize;
+
+use crate::Control;
+use crate::guard::{Admission, Caller};
+use crate::mutation::{Change, Orders};
+
+/// The largest body of a request.
+const BODY_BYTES_MAX: usize = 16 * 1_024;
+/// How long a request body may take.
+const BODY_TIMEOUT: Duration = Duration::from_secs(10);
+/// What `/v1/history` gives without `seconds`.
+const HISTORY_SECONDS_DEFAULT: usize = 60;
+/// The longest history.
+const HISTORY_SECONDS_MAX: usize = 3_600;
+
+const JSON: &str = "application/json";
+const TEXT: &str = "text/plain; charset=utf-8";
+
+/// What the connections of one socket share.
+pub(crate) struct Desk {
+    pub(crate) control: Arc<dyn Control>,
+    pub(crate) admission: Admission,
+    pub(crate) orders: Orders,
+}
+
+/// A refusal, sent as RFC 9457 problem details.
+#[derive(Debug)]
+pub(crate) struct Problem {
+    pub(crate) status: StatusCode,
+    code: &'static str,
+    detail: String,
+    allow: Option<&'static str>,
+}
+
+impl Problem {
+    pub(crate) fn new(status: StatusCode, code: &'static str, detail: impl Into<String>) -> Self {
+        Self { status, code, detail: detail.into(), allow: None }
+    }
+
+    pub(crate) fn code(&self) -> &'static str {
+        self.code
+    }
+
+    fn into_response(self) -> Response<Body> {
+        let title = self.status.canonical_reason().unwrap_or("Error");
+        let text = serde_json::json!({ "type": "about:blank", "title": title, "status": self.status.as_u16(), "detail": self.detail, "code": self.code });
+        let mut response = whole(self.status, "application/problem+json", text.to_string());
+        let headers = response.headers_mut();
+        if let Some(allow) = self.allow {
+            headers.insert(ALLOW, HeaderValue::from_static(allow));
+        }
+        if self.status == StatusCode::UNAUTHORIZED {
+            headers.insert("www-authenticate", HeaderValue::from_static("Bearer"));
+        }
+        // Whoever is not admitted does not keep one of the few connections.
+        if matches!(
+            self.status,
+            StatusCode::UNAUTHORIZED | StatusCode::FORBIDDEN | StatusCode::MISDIRECTED_REQUEST
+        ) {
+            headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        response
+    }
+}
+
+/// What the console serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Endpoint {
+    Status,
+    History,
+    Metrics,
+    Health,
+    Ready,
+    Reload,
+    Drain,
+}
+
+impl Endpoint {
+    fn of(path: &str) -> Option<Self> {
+        Some(match path {
+            "/v1/status" => Self::Status,
+            "/v1/history" => Self::History,
+            "/metrics" => Self::Metrics,
+            "/health" => Self::Health,
+            "/ready" => Self::Ready,
+            "/v1/reload" => Self::Reload,
+            "/v1/servers/drain" => Self::Drain,
+            _ => return None,
+        })
+    }
+
+    fn methods(self) -> &'static str {
+        match self {
+            Self::Status | Self::History | Self::Metrics | Self::Health | Self::Ready => {
+                "GET, HEAD"
+            }
+            Self::Reload | Self::Drain => "POST",
+        }
+    }
+
+    fn allows(self, method: &Method) -> bool {
+        self.methods().split(", ").any(|allowed| allowed == method.as_str())
+    }
+}
+
+/// Answers one request of one caller.
+pub(crate) async fn answer(
+    desk: &Desk,
+    caller: Caller,
+    request: Request<Incoming>,
+) -> Response<Body> {
+    let result = match admitted_endpoint(desk, caller, &request) {
+        Ok(endpoint) => endpoint_answer(desk, caller, endpoint, request).await,
+        Err(problem) => Err(problem),
+    };
+    let mut response = result.unwrap_or_else(Problem::into_response);
+    let headers = response.headers_mut();
+    headers.insert(CACHE_CONTROL, HeaderValue::from_static("no-store"));
+    headers.insert("x-content-type-options", HeaderValue::from_static("nosniff"));
+    headers.insert(
+        "content-security-policy",
+        HeaderValue::from_static("default-src 'none'; frame-ancestors 'none'"),
+    );
+    response
+}
+
+fn admitted_endpoint(
+    desk: &Desk,
+    caller: Caller,
+    request: &Request<Incoming>,
+) -> Result<Endpoint, Problem> {
+    if let Err(problem) = desk.admission.admit(caller, request.headers()) {
+        tracing::warn!(%caller, code = problem.code(), "admin request refused");
+        return Err(problem);
+    }
+    // An absolute target carries a second host, which nothing here would check.
+    if request.uri().authority().is_some() {
+        return Err(Problem::new(
+            StatusCode::BAD_REQUEST,
+            "bad_target",
+            "Only paths are served here.",
+        ));
+    }
+    let endpoint = Endpoint::of(request.uri().path())
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "not_found", "Served here: /v1/status, /v1/history, /metrics, /health, /ready, /v1/reload, /v1/servers/drain."))?;
+    if !endpoint.allows(request.method()) {
+        let detail = format!("This endpoint answers {} only.", endpoint.methods());
+        return Err(Problem {
+            allow: Some(endpoint.methods()),
+            ..Problem::new(StatusCode::METHOD_NOT_ALLOWED, "method_not_allowed", detail)
+        });
+    }
+    Ok(endpoint)
+}
+
+async fn endpoint_answer(
+    desk: &Desk,
+    caller: Caller,
+    endpoint: Endpoint,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Problem> {
+    match endpoint {
+        Endpoint::Status => status(desk.control.snapshot().as_deref()),
+        Endpoint::History => {
+            let seconds = history_seconds(request.uri().query())?;
+            Ok(respond(
+                StatusCode::OK,
+                JSON,
+                Body::Snapshots(Snapshots::new(desk.control.history(seconds))),
+            ))
+        }
+        Endpoint::Metrics => {
+            let accept = request
+                .headers()
+                .get(ACCEPT)
+                .and_then(|value| value.to_str().ok())
+                .unwrap_or_default();
+            let (body, content_type) = desk.control.metrics(accept);
+            Ok(whole(StatusCode::OK, content_type, body))
+        }
+        Endpoint::Health => Ok(whole(StatusCode::OK, TEXT, "live\n")),
+        Endpoint::Ready if desk.control.ready() => Ok(whole(StatusCode::OK, TEXT, "ready\n")),
+        Endpoint::Ready => Ok(whole(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n")),
+        Endpoint::Reload => {
+            let body = json_body(request).await?;
+            if !body.is_empty() && serde_json::from_slice::<Nothing>(&body).is_err() {
+                return Err(Problem::new(
+                    StatusCode::BAD_REQUEST,
+                    "bad_body",
+                    "A reload takes no settings: send an empty body or {}.",
+                ));
+            }
+            changed(desk, caller, Change::Reload).await
+        }
+        Endpoint::Drain => {
+            let body = json_body(request).await?;
+            let drain: DrainRequest = serde_json::from_slice(&body).map_err(|error| {
+                Problem::new(StatusCode::BAD_REQUEST, "bad_body", format!("Expected {{\"pool\": NAME, \"server\": ADDRESS, \"on\": true or false}}: {error}."))
+            })?;
+            changed(
+                desk,
+                caller,
+                Change::Drain { pool: drain.pool, server: drain.server, on: drain.on },
+            )
+            .await
+        }
+    }
+}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Nothing {}
+
+#[derive(Deserialize)]
+#[serde(deny_unknown_fields)]
+struct DrainRequest {
+    pool: String,
+    server: String,
+    on: bool,
+}
+
+fn status(snapshot: Option<&Snapshot>) -> Result<Response<Body>, Problem> {
+    let snapshot = snapshot.ok_or_else(|| {
+        Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "too_early",
+            "No whole second has passed since the start; ask again.",
+        )
+    })?;
+    match serde_json::to_string(snapshot) {
+        Ok(text) => Ok(whole(StatusCode::OK, JSON, text)),
+        Err(error) => {
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))
+        }
+    }
+}
+
+fn history_seconds(query: Option<&str>) -> Result<usize, Problem> {
+    let Some(query) = query.filter(|query| !query.is_empty()) else {
+        return Ok(HISTORY_SECONDS_DEFAULT);
+    };
+    query
+        .strip_prefix("seconds=")
+        .and_then(|text| text.parse().ok())
+        .filter(|seconds| (1..=HISTORY_SECONDS_MAX).contains(seconds))
+        .ok_or_else(|| {
+            Problem::new(
+                StatusCode::BAD_REQUEST,
+                "bad_query",
+                format!("Expected ?seconds=N with N from 1 to {HISTORY_SECONDS_MAX}."),
+            )
+        })
+}
+
+async fn json_body(request: Request<Incoming>) -> Result<Bytes, Problem> {
+    if !is_json(request.headers()) {
+        return Err(Problem::new(
+            StatusCode::UNSUPPORTED_MEDIA_TYPE,
+            "not_json",
+            "Send Content-Type: application/json.",
+        ));
+    }
+    let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
+    match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
+        Ok(Ok(body)) => Ok(body.to_bytes()),
+        Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Problem::new(
+            StatusCode::PAYLOAD_TOO_LARGE,
+            "body_too_large",
+            format!("The body may have at most {BODY_BYTES_MAX} bytes."),
+        )),
+        Ok(Err(_)) => {
+            Err(Problem::new(StatusCode::BAD_REQUEST, "bad_body", "The body ended early."))
+        }
+        Err(_) => Err(Problem::new(
+            StatusCode::REQUEST_TIMEOUT,
+            "body_timeout",
+            "The body did not arrive in time.",
+        )),
+    }
+}
+
+fn is_json(headers: &HeaderMap) -> bool {
+    let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
+    let essence = value.split_once(';').map_or(value, |(essence, _)| essence);
+    essence.trim().eq_ignore_ascii_case(JSON)
+}
+
+async fn changed(desk: &Desk, caller: Caller, change: Change) -> Result<Response<Body>, Problem> {
+    let refused = match change {
+        Change::Reload => (StatusCode::UNPROCESSABLE_ENTITY, "reload_refused"),
+        Change::Drain { .. } => (StatusCode::CONFLICT, "drain_refused"),
+    };
+    match desk.orders.place(caller, change).await {
+        Some(Ok(text)) => {
+            Ok(whole(StatusCode::OK, JSON, serde_json::json!({ "result": text }).to_string()))
+        }
+        Some(Err(text)) => Err(Problem::new(refused.0, refused.1, text)),
+        None => Err(Problem::new(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "busy",
+            "Too many changes wait, or the door is shutting down; try again.",
+        )),
+    }
+}
+
+fn whole(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {
+    respond(status, content_type, Body::Whole(Full::new(body.into())))
+}
+
+fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Response<Body> {
+    let mut response = Response::new(body);
+    *response.status_mut() = status;
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
+    response
+}
+
+/// The body of an answer.
+pub(crate) enum Body {
+    Whole(Full<Bytes>),
+    Snapshots(Snapshots),
+}
+
+/// Many snapshots as one JSON array, made one at a time: an hour of them never is in memory as text.
+pub(crate) struct Snapshots {
+    left: std::vec::IntoIter<Arc<Snapshot>>,
+    next: &'static str,
+    ended: bool,
+}
+
+impl Snapshots {
+    fn new(snapshots: Vec<Arc<Snapshot>>) -> Self {
+        Self { left: snapshots.into_iter(), next: "[", ended: false }
+    }
+
+    fn piece(&mut self) -> Option<Result<Bytes, serde_json::Error>> {
+        if self.ended {
+            return None;
+        }
+        let mut text = std::mem::replace(&mut self.next, ",").to_owned();
+        match self.left.next() {
+            Some(snapshot) => match serde_json::to_string(&*snapshot) {
+                Ok(snapshot) => text.push_str(&snapshot),
+                Err(error) => return Some(Err(error)),
+            },
+            None => {
+                self.ended = true;
+                text = if text == "[" { "[]".to_owned() } else { "]".to_owned() };
+            }
+        }
+        Some(Ok(text.into()))
+    }
+}
+
+impl hyper::body::Body for Body {
+    type Data = Bytes;
+    type Error = serde_json::Error;
+
+    fn poll_frame(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
+        match self.get_mut() {
+            Self::Whole(full) => Pin::new(full).poll_frame(context).map_err(|never| match never {}),
+            Self::Snapshots(snapshots) => {
+                Poll::Ready(snapshots.piece().map(|piece| piece.map(Frame::data)))
+            }
+        }
+    }
+
+    fn is_end_stream(&self) -> bool {
+        match self {
+            Self::Whole(full) => full.is_end_stream(),
+            Self::Snapshots(snapshots) => snapshots.ended,
+        }
+    }
+
+    fn size_hint(&self) -> SizeHint {
+        match self {
+            Self::Whole(full) => full.size_hint(),
+            Self::Snapshots(_) => SizeHint::default(),
+        }
+    }
+}

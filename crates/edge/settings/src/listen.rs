@@ -1,0 +1,223 @@
+//! Reads `[listen.NAME]`: where the door listens, and what clients may do there.
+
+use std::net::{IpAddr, SocketAddr};
+use std::ops::Range;
+
+use ipnet::IpNet;
+use model::configuration::{
+    CertificateFiles, ClientLimits, ClientTimeouts, Door, ErrorFormat, ForwardedStyle, Listener,
+    ListenerTls, TlsVersion,
+};
+
+use crate::finding::{Finding, quote};
+use crate::reader::{Table, Value};
+
+/// A listener and the place of its address in the text.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) listener: Listener,
+    pub(crate) address_span: Range<usize>,
+}
+
+/// Reads all listeners, in file order. Those without a valid address are left out: that is an
+/// error, so nothing is made of them.
+pub(crate) fn listeners(root: &mut Table<'_>, door: &Door) -> Vec<Placed> {
+    let mut placed: Vec<Placed> = Vec::new();
+    let named = root.named("listen");
+    if named.is_empty() && !root.has("listen") {
+        let message = "the configuration has no listener".to_owned();
+        let finding = Finding::error("no-listener", root.span(), message);
+        root.context().findings.add(
+            finding
+                .label("no `[listen.NAME]`")
+                .help("add `[listen.web]` with `address = \"127.0.0.1:8080\"`"),
+        );
+    }
+    for (name, value) in named {
+        let Some(mut table) = value.table("a table") else { continue };
+        let address_value = table.required("address", "address = \"127.0.0.1:8080\"");
+        let address = address_value.as_ref().and_then(address);
+        if let (Some(address), Some(value)) = (address, &address_value) {
+            check_unique(address, value, &placed);
+        }
+        let listener = Listener {
+            name,
+            address: address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
+            tls: table.get("tls").and_then(|value| tls(&value)),
+            trusted_proxies: trusted_proxies(&mut table),
+            forwarded: forwarded(&mut table),
+            limits: limits(&mut table, door),
+            timeouts: timeouts(&mut table),
+            errors: table.choice(
+                "errors",
+                ErrorFormat::ProblemJson,
+                &[("problem+json", ErrorFormat::ProblemJson), ("text", ErrorFormat::Text)],
+            ),
+        };
+        table.finish();
+        if let (Some(_), Some(value)) = (address, address_value) {
+            placed.push(Placed { listener, address_span: value.span });
+        }
+    }
+    placed
+}
+
+/// An IP address with a port; names are refused, since they could change under the door.
+pub(crate) fn address(value: &Value<'_>) -> Option<SocketAddr> {
+    let text = value.text()?;
+    if let Ok(address) = text.parse() {
+        return Some(address);
+    }
+    let help = match text.rsplit_once(':') {
+        _ if text.parse::<IpAddr>().is_ok() => "add a port, as in \"127.0.0.1:8080\"",
+        Some(("" | "*", _)) => "for every address write \"0.0.0.0:PORT\" or \"[::]:PORT\"",
+        Some(("localhost", _)) => "write \"127.0.0.1:PORT\" or \"[::1]:PORT\"",
+        Some((_, port)) if port.parse::<u16>().is_err() => "a port is a number from 0 to 65535",
+        _ => "write an IP address and a port, such as \"127.0.0.1:8080\"",
+    };
+    let message = format!("{} is not an address to listen on", quote(text));
+    value.invalid("invalid-address", message, help);
+    None
+}
+
+/// Reports when an earlier listener has the same address. Port 0 is never the same.
+pub(crate) fn check_unique(address: SocketAddr, value: &Value<'_>, listeners: &[Placed]) {
+    let same = |placed: &&Placed| address.port() != 0 && placed.listener.address == address;
+    let Some(earlier) = listeners.iter().find(same) else { return };
+    let message = format!("{address} is listened on twice");
+    let finding = Finding::error("duplicate-address", value.span.clone(), message);
+    value.report(
+        finding
+            .label("the same address again")
+            .related(
+                earlier.address_span.clone(),
+                format!("first used by {}", quote(&earlier.listener.name)),
+            )
+            .help("give each listener its own address or port"),
+    );
+}
+
+fn tls(value: &Value<'_>) -> Option<ListenerTls> {
+    let mut table = value.table("a table")?;
+    let example = "certificates = [{ certificate = \"web.pem\", key = \"web.key\" }]";
+    let certificates = table.required("certificates", example).and_then(|value| {
+        let Some(array) = value.as_array() else {
+            value.wrong_type("an array of tables");
+            return None;
+        };
+        if array.is_empty() {
+            let message = "`certificates` must not be empty".to_owned();
+            value.invalid("empty-list", message, format!("add one: `{example}`"));
+        }
+        // All are read before any is missed, so that every mistake is reported.
+        let read: Vec<Option<CertificateFiles>> = array.iter().map(certificate).collect();
+        read.into_iter().collect()
+    });
+    let versions = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
+    let version_min = table.choice("version_min", TlsVersion::Tls12, &versions);
+    let strict_sni = table.boolean("strict_sni", false);
+    table.finish();
+    Some(ListenerTls { certificates: certificates?, version_min, strict_sni })
+}
+
+fn certificate(value: &Value<'_>) -> Option<CertificateFiles> {
+    let mut table = value.table("tables with `certificate` and `key`")?;
+    let certificate = table.required("certificate", "certificate = \"web.pem\"");
+    let key = table.required("key", "key = \"web.key\"");
+    table.finish();
+    let (certificate, key) =
+        (certificate.and_then(|value| value.file()), key.and_then(|value| value.file()));
+    Some(CertificateFiles { certificate: certificate?, key: key? })
+}
+
+fn trusted_proxies(table: &mut Table<'_>) -> Vec<IpNet> {
+    let Some(value) = table.get("trusted_proxies") else { return Vec::new() };
+    let Some(array) = value.as_array() else {
+        value.wrong_type("an array of networks");
+        return Vec::new();
+    };
+    array.iter().filter_map(network).collect()
+}
+
+fn network(value: &Value<'_>) -> Option<IpNet> {
+    let text = value.text()?;
+    let network =
+        text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));
+    let Some(network) = network else {
+        let message = format!("{} is not a network", quote(text));
+        value.invalid("invalid-network", message, "write \"10.0.0.0/8\" or \"192.0.2.7\"");
+        return None;
+    };
+    if network.trunc() != network {
+        let message = format!("{} has bits behind its prefix", quote(text));
+        value.invalid("invalid-network", message, format!("did you mean `{}`?", network.trunc()));
+    }
+    Some(network.trunc())
+}
+
+fn forwarded(table: &mut Table<'_>) -> ForwardedStyle {
+    let styles = [
+        ("x-forwarded", ForwardedStyle::XForwarded),
+        ("rfc7239", ForwardedStyle::Rfc7239),
+        ("both", ForwardedStyle::Both),
+        ("off", ForwardedStyle::Off),
+    ];
+    table.choice("forwarded", ForwardedStyle::XForwarded, &styles)
+}
+
+fn limits(table: &mut Table<'_>, door: &Door) -> ClientLimits {
+    let mut table = table.sub("limits");
+    let connections_max = table.get("connections").and_then(|value| connections(&value));
+    let connections_max = connections_max.unwrap_or(door.connections_max);
+    let limits = ClientLimits {
+        head_bytes_max: bytes(&mut table, "head", 16_384, 1_024),
+        headers_max: table.number("headers", 100, 8..=256),
+        target_bytes_max: bytes(&mut table, "target", 8_192, 64),
+        body_bytes_max: table.size("body", 100 << 20, BODY_RANGE),
+        connections_max,
+        connections_per_address_max: table.number(
+            "connections_per_address",
+            connections_max,
+            1..=u32::MAX,
+        ),
+    };
+    table.finish();
+    limits
+}
+
+/// Bytes of a body: up to an exbibyte, which is to say, as many as one likes.
+pub(crate) const BODY_RANGE: std::ops::RangeInclusive<u64> = 0..=1 << 60;
+
+fn bytes(table: &mut Table<'_>, key: &'static str, default: usize, least: u64) -> usize {
+    let value = table.get(key).and_then(|value| value.size(&(least..=65_536)));
+    value.and_then(|size| usize::try_from(size).ok()).unwrap_or(default)
+}
+
+/// A number of connections the process has files for.
+pub(crate) fn connections(value: &Value<'_>) -> Option<u32> {
+    let number = value.number(&(1..=u32::MAX))?;
+    let limit = value.context.environment.connections_limit();
+    if number <= limit {
+        return Some(number);
+    }
+    let message = format!("{number} connections are more than half of the open files");
+    let finding = Finding::error("connections-above-open-files", value.span.clone(), message);
+    value.report(finding.label(format!("at most {limit} here")).help(format!(
+        "each needs a file to the client and one to the server, and {} may be open: \
+             raise the limit (`ulimit -n`, systemd's LimitNOFILE) or lower this",
+        value.context.environment.open_files_max
+    )));
+    None
+}
+
+fn timeouts(table: &mut Table<'_>) -> ClientTimeouts {
+    let mut table = table.sub("timeouts");
+    let timeouts = ClientTimeouts {
+        handshake: table.timeout("handshake", 10),
+        head: table.timeout("head", 10),
+        body: table.timeout("body", 30),
+        keep_alive: table.timeout("keep_alive", 60),
+    };
+    table.finish();
+    timeouts
+}

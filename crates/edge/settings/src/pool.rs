@@ -1,0 +1,391 @@
+//! Reads `[pools.NAME]`: servers, how one is chosen, and when it is given up.
+
+use std::ops::{Range, RangeInclusive};
+use std::time::Duration;
+
+use model::Name;
+use model::configuration::{
+    Balance, Check, CheckKind, Ejection, HashKey, Pool, PoolTls, Retries, ServerTimeouts,
+};
+
+use crate::finding::{Finding, quote};
+use crate::path::plain_path;
+use crate::reader::{TIMEOUT_RANGE, Table, Value};
+use crate::server::{host_name, servers};
+use crate::units::show_duration;
+
+/// Servers over all pools, at most.
+const SERVERS_MAX: usize = 10_000;
+
+/// Bytes of a body a health check looks at.
+const CHECK_BODY_BYTES_MAX: usize = 65_536;
+
+/// A pool, its name's place in the text, and what a total timeout must leave room for.
+#[derive(Debug)]
+pub(crate) struct Placed {
+    pub(crate) name: Name,
+    pub(crate) name_span: Range<usize>,
+    /// `None` when the pool has errors.
+    pub(crate) pool: Option<Pool>,
+    /// The timeouts inside a total one that were written down. Defaults are not held against
+    /// anyone: they only mean that the total timeout comes first.
+    pub(crate) inner_timeouts: Vec<InnerTimeout>,
+}
+
+/// A timeout within a total one.
+#[derive(Clone, Debug)]
+pub(crate) struct InnerTimeout {
+    value_span: Range<usize>,
+    name: String,
+    duration: Duration,
+    attempts: u32,
+}
+
+/// Reads all pools, in file order.
+pub(crate) fn pools(root: &mut Table<'_>) -> Vec<Placed> {
+    let mut server_count = 0;
+    let mut placed = Vec::new();
+    for (name, value) in root.named("pools") {
+        let name_span = value.key_span.clone();
+        let Some(table) = value.table("a table") else {
+            placed.push(Placed { name, name_span, pool: None, inner_timeouts: Vec::new() });
+            continue;
+        };
+        let (pool, inner_timeouts) = pool(&name, &value, table);
+        server_count += pool.as_ref().map_or(0, |pool| pool.servers.len());
+        placed.push(Placed { name, name_span, pool, inner_timeouts });
+        if server_count > SERVERS_MAX {
+            let message = format!("more than {SERVERS_MAX} servers");
+            let finding = Finding::error("too-many-servers", value.key_span.clone(), message);
+            value.report(finding.label("one too many in this pool"));
+            break;
+        }
+    }
+    placed
+}
+
+fn pool(name: &Name, value: &Value<'_>, mut table: Table<'_>) -> (Option<Pool>, Vec<InnerTimeout>) {
+    let servers = servers(&mut table);
+    let balance = table.get("balance").and_then(|value| balance(&value));
+    let zone = table.get("zone").and_then(|value| value.word());
+    let check_is_absent = !table.has("check");
+    let check = table.get("check").and_then(|value| check(&value));
+    let tls = table.get("tls").and_then(|value| tls(&value));
+    let retries = retries(&mut table);
+    let (timeouts, inner_timeouts) = timeouts(&mut table, retries.attempts_max);
+    let ejection = ejection(&mut table);
+    let slow_start = table.duration("slow_start", Duration::from_secs(30), SLOW_START_RANGE);
+    let in_flight_max = table.number("in_flight_max", 0, 0..=1_000_000);
+    let idle_max = table.number("idle_max", 64, 0..=10_000);
+    let resolve = table.duration("resolve", Duration::from_secs(30), RESOLVE_RANGE);
+    table.finish();
+    if check_is_absent {
+        let message = format!("pool {} has no health check", quote(name));
+        let finding = Finding::warning("no-health-check", value.key_span.clone(), message);
+        value.report(
+            finding
+                .label("a server that is down is found by failed requests only")
+                .help("add `check = { path = \"/health\" }` or `check = \"tcp\"`"),
+        );
+    }
+    let pool = servers.map(|servers| Pool {
+        name: name.clone(),
+        servers,
+        balance: balance.unwrap_or(Balance::P2c),
+        zone,
+        check,
+        tls,
+        timeouts,
+        retries,
+        ejection,
+        slow_start,
+        in_flight_max,
+        idle_max,
+        resolve,
+    });
+    (pool, inner_timeouts)
+}
+
+const SLOW_START_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3_600);
+const RESOLVE_RANGE: RangeInclusive<Duration> =
+    Duration::from_secs(1)..=Duration::from_secs(86_400);
+
+fn balance(value: &Value<'_>) -> Option<Balance> {
+    let choices = [
+        ("p2c", Balance::P2c),
+        ("least-request", Balance::LeastRequest),
+        ("round-robin", Balance::RoundRobin),
+        ("random", Balance::Random),
+    ];
+    match value.as_text() {
+        Some("maglev") => {
+            let message = "`maglev` needs what it hashes".to_owned();
+            value.invalid("unknown-value", message, "write `{ maglev = \"client-address\" }`");
+            None
+        }
+        Some(_) => value.choice(&choices),
+        None => {
+            let mut table = value.table("a word or `{ maglev = ... }`")?;
+            let key = table.required("maglev", "maglev = \"client-address\"");
+            table.finish();
+            key.and_then(|value| hash_key(&value)).map(Balance::Maglev)
+        }
+    }
+}
+
+fn hash_key(value: &Value<'_>) -> Option<HashKey> {
+    if !value.is_table() {
+        return value
+            .choice(&[("client-address", HashKey::ClientAddress), ("path", HashKey::Path)]);
+    }
+    let mut table = value.table("a word or a table")?;
+    let (header, cookie) = (table.get("header"), table.get("cookie"));
+    table.finish();
+    match (header, cookie) {
+        (Some(header), None) => token(&header, true).map(HashKey::Header),
+        (None, Some(cookie)) => token(&cookie, false).map(HashKey::Cookie),
+        _ => {
+            let message = "`maglev` hashes either a header or a cookie".to_owned();
+            value.invalid("conflicting-keys", message, "write `{ header = \"x-user\" }`");
+            None
+        }
+    }
+}
+
+/// The name of a header (in lower case) or of a cookie: a token of RFC 9110.
+pub(crate) fn token(value: &Value<'_>, lower: bool) -> Option<Name> {
+    let text = value.text()?;
+    if !is_token(text) {
+        let message = format!("{} is not a valid name here", quote(text));
+        value.invalid("invalid-token", message, TOKEN_HELP);
+        return None;
+    }
+    Some(if lower { Name::from(text.to_ascii_lowercase()) } else { Name::from(text) })
+}
+
+pub(crate) const TOKEN_HELP: &str = "use letters, digits and any of !#$%&'*+-.^_`|~";
+
+/// A token of RFC 9110, of at most 256 bytes.
+pub(crate) fn is_token(text: &str) -> bool {
+    (1..=256).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
+}
+
+fn check(value: &Value<'_>) -> Option<Check> {
+    if value.as_text().is_some() {
+        let kind = value.choice(&[("tcp", CheckKind::Tcp)])?;
+        let seconds = Duration::from_secs;
+        return Some(Check { kind, interval: seconds(2), timeout: seconds(1), fall: 3, rise: 2 });
+    }
+    let mut table = value.table("\"tcp\" or a table")?;
+    let is_tcp = table.boolean("tcp", false);
+    let check = Check {
+        kind: http_check(&mut table, is_tcp).unwrap_or(CheckKind::Tcp),
+        interval: table.timeout("interval", 2),
+        timeout: table.timeout("timeout", 1),
+        fall: table.number("fall", 3, 1..=100),
+        rise: table.number("rise", 2, 1..=100),
+    };
+    table.finish();
+    Some(check)
+}
+
+/// The HTTP part of a check; with `tcp = true` there must be none.
+fn http_check(table: &mut Table<'_>, is_tcp: bool) -> Option<CheckKind> {
+    let path =
+        if is_tcp { table.get("path") } else { table.required("path", "path = \"/health\"") };
+    let others = [table.get("host"), table.get("status"), table.get("body")];
+    if is_tcp {
+        for extra in path.iter().chain(others.iter().flatten()) {
+            let message = format!("{} has no meaning with `tcp = true`", quote(extra.name));
+            extra.invalid("conflicting-keys", message, "remove one of them");
+        }
+        return None;
+    }
+    let [host, status, body] = others;
+    let path = path.and_then(|value| plain_path(&value));
+    let host = host.and_then(|value| check_host(&value));
+    let status = status.map_or(Some(vec![(200, 399)]), |value| statuses(&value));
+    let body = body.and_then(|value| {
+        let text = value.text()?;
+        if text.is_empty() || text.len() > CHECK_BODY_BYTES_MAX {
+            value.out_of_range("1 byte", "64KiB");
+        }
+        Some(Name::from(text))
+    });
+    Some(CheckKind::Http { path: path?, host, status: status?, body })
+}
+
+fn check_host(value: &Value<'_>) -> Option<Name> {
+    let text = value.text()?;
+    // A `Host` header may hold a port, or an address in brackets.
+    let is_authority = !text.is_empty()
+        && text.len() <= 261
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"-_.:[]".contains(&b));
+    if !is_authority {
+        let message = format!("{} is not a host", quote(text));
+        value.invalid("invalid-host", message, "write a host, such as \"api.example.com\"");
+        return None;
+    }
+    Some(Name::from(text.to_ascii_lowercase()))
+}
+
+fn statuses(value: &Value<'_>) -> Option<Vec<(u16, u16)>> {
+    let values = value.as_array().unwrap_or_else(|| vec![value.clone()]);
+    if values.is_empty() {
+        let message = "`status` must not be empty".to_owned();
+        value.invalid("empty-list", message, "write `status = [\"200-299\", 304]`");
+    }
+    // All are read before any is missed, so that every mistake is reported.
+    let read: Vec<Option<(u16, u16)>> = values.iter().map(status_range).collect();
+    read.into_iter().collect()
+}
+
+fn status_range(value: &Value<'_>) -> Option<(u16, u16)> {
+    const RANGE: RangeInclusive<u16> = 100..=599;
+    if value.is_integer() {
+        return value.number(&RANGE).map(|status| (status, status));
+    }
+    let Some(text) = value.as_text() else {
+        value.wrong_type("status codes or ranges such as \"200-299\"");
+        return None;
+    };
+    let (first, last) = text.split_once('-').unwrap_or((text, text));
+    let code = |text: &str| text.parse::<u16>().ok().filter(|status| RANGE.contains(status));
+    match (code(first), code(last)) {
+        (Some(first), Some(last)) if first <= last => Some((first, last)),
+        _ => {
+            let message = format!("{} is not a range of status codes", quote(text));
+            value.invalid("invalid-status", message, "write it like \"200-299\", from 100 to 599");
+            None
+        }
+    }
+}
+
+fn tls(value: &Value<'_>) -> Option<PoolTls> {
+    if let Some(is_on) = value.as_boolean() {
+        return is_on.then_some(PoolTls { server_name: None, roots: None, verify: true });
+    }
+    let mut table = value.table("`true`, `false` or a table")?;
+    let server_name = table.get("server_name").and_then(|value| server_name(&value));
+    let roots = table.get("roots").and_then(|value| value.file());
+    let verify = table.get("verify");
+    table.finish();
+    let is_verified = verify.as_ref().and_then(Value::boolean).unwrap_or(true);
+    if let Some(value) = verify.filter(|_| !is_verified) {
+        let message = "the servers' certificates are not verified".to_owned();
+        let finding = Finding::warning("unverified-tls", value.span.clone(), message);
+        value.report(
+            finding
+                .label("anyone on the way can pose as the server")
+                .help("name the issuer in `roots` instead"),
+        );
+    }
+    Some(PoolTls { server_name, roots, verify: is_verified })
+}
+
+fn server_name(value: &Value<'_>) -> Option<Name> {
+    let text = value.text()?;
+    if let Ok(address) = text.parse::<std::net::IpAddr>() {
+        return Some(Name::from(address.to_string()));
+    }
+    match host_name(text) {
+        Ok(name) => Some(name),
+        Err(help) => {
+            let message = format!("{} is not the name of a server", quote(text));
+            value.invalid("invalid-host", message, help);
+            None
+        }
+    }
+}
+
+fn retries(table: &mut Table<'_>) -> Retries {
+    let mut table = table.sub("retries");
+    let retries = Retries {
+        attempts_max: table.number("attempts", 2, 1..=5),
+        budget: table.ratio("budget", 0.1),
+        budget_min_per_second: table.number("budget_min_per_second", 3, 0..=1_000_000),
+        on_status: table.boolean("on_status", false),
+    };
+    table.finish();
+    retries
+}
+
+fn ejection(table: &mut Table<'_>) -> Ejection {
+    const FAILURES_DEFAULT: u32 = 5;
+    let value = table.get("ejection");
+    let is_off = value.as_ref().and_then(Value::as_boolean) == Some(false);
+    let is_table = value.as_ref().is_some_and(Value::is_table);
+    if let Some(value) = value.as_ref().filter(|_| !is_off && !is_table) {
+        value.wrong_type("`false` or a table");
+    }
+    let mut table = if is_table { table.sub("ejection") } else { Table::empty(table) };
+    let pause_value = table.get("pause");
+    let ejection = Ejection {
+        failures: table.number("failures", if is_off { 0 } else { FAILURES_DEFAULT }, 0..=1_000),
+        pause: table.timeout("pause", 1),
+        pause_max: table.timeout("pause_max", 30),
+        share_max: table.ratio("share_max", 0.5),
+    };
+    table.finish();
+    if let Some(value) = pause_value.filter(|_| ejection.pause > ejection.pause_max) {
+        let message = "the first pause is longer than the longest".to_owned();
+        let help = format!("raise `pause_max`, now {}", show_duration(ejection.pause_max));
+        value.invalid("inverted-timeouts", message, help);
+    }
+    ejection
+}
+
+fn timeouts(table: &mut Table<'_>, attempts: u32) -> (ServerTimeouts, Vec<InnerTimeout>) {
+    let mut table = table.sub("timeouts");
+    let written = [(table.get("connect"), 1), (table.get("first_byte"), attempts)];
+    let total_value = table.get("total");
+    let timeouts = ServerTimeouts {
+        connect: table.timeout("connect", 3),
+        first_byte: table.timeout("first_byte", 30),
+        progress: table.timeout("progress", 30),
+        total: total_value.as_ref().and_then(|value| value.duration(&TIMEOUT_RANGE)),
+        idle: table.timeout("idle", 30),
+        tunnel_idle: table.timeout("tunnel_idle", 300),
+    };
+    table.finish();
+    let durations = [timeouts.connect, timeouts.first_byte];
+    let inner: Vec<InnerTimeout> = written
+        .into_iter()
+        .zip(durations)
+        .filter_map(|((value, attempts), duration)| {
+            let Value { name, span, .. } = value?;
+            Some(InnerTimeout { value_span: span, name: name.to_owned(), duration, attempts })
+        })
+        .collect();
+    if let (Some(value), Some(total)) = (&total_value, timeouts.total) {
+        check_total(value, total, &inner);
+    }
+    (timeouts, inner)
+}
+
+/// Reports a total timeout that ends before what it encloses could.
+pub(crate) fn check_total(value: &Value<'_>, total: Duration, inner: &[InnerTimeout]) {
+    let needed = |inner: &&InnerTimeout| inner.duration.saturating_mul(inner.attempts) > total;
+    let Some(inner) = inner.iter().find(needed) else { return };
+    let attempts = match inner.attempts {
+        1 => String::new(),
+        attempts => format!(" in {attempts} attempts"),
+    };
+    let message = format!(
+        "the total of {} ends before {} of {}{attempts}",
+        show_duration(total),
+        quote(&inner.name),
+        show_duration(inner.duration)
+    );
+    let finding = Finding::error("inverted-timeouts", value.span.clone(), message);
+    value.report(
+        finding
+            .label("the outer timeout is the shorter one")
+            .related(inner.value_span.clone(), "this one could never end by itself")
+            .help(format!(
+                "make it at least {}",
+                show_duration(inner.duration.saturating_mul(inner.attempts))
+            )),
+    );
+}

@@ -1,0 +1,331 @@
+//! The shape of the configuration as it is written: what the schema is derived from.
+//!
+//! These types hold no value; reading with spans and all mistakes at once is `reader`'s.
+//! Tests keep the two together: every key and every default here is tried with the reader, and
+//! the keys the reader knows are compared with those here.
+//! Invariant: a `default` in an attribute is what the reader uses when the key is absent.
+
+#![expect(dead_code, reason = "only the shape is used: the schema is derived from it")]
+
+mod pool;
+
+use std::collections::BTreeMap;
+
+use pool::RawPool;
+use schemars::JsonSchema;
+
+/// Configuration of Tidegate.
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields, title = "tidegate.toml")]
+pub(crate) struct RawConfiguration {
+    /// The process as a whole.
+    door: Option<RawDoor>,
+    /// Where the door listens. At least one.
+    listen: BTreeMap<String, RawListener>,
+    /// The pools of servers.
+    pools: Option<BTreeMap<String, RawPool>>,
+    /// Which requests go where. The most specific route wins, whatever the order in the file:
+    /// exact hosts before wildcards before any host, then exact paths before templates before
+    /// longer prefixes, then more headers, then routes with methods.
+    routes: BTreeMap<String, RawRoute>,
+    /// The admin interface: metrics, status, control.
+    admin: Option<RawAdmin>,
+    /// Logs and metrics.
+    telemetry: Option<RawTelemetry>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RawDoor {
+    /// Worker threads, each with its own runtime and listeners. By default one per processor.
+    #[schemars(range(min = 1, max = 256))]
+    workers: Option<u32>,
+    /// How long requests in flight may take after SIGTERM.
+    #[schemars(extend("default" = "30s"))]
+    drain: Option<RawDuration>,
+    /// Client connections over all listeners, at most half of the open files. By default three
+    /// eighths of the open files, at most 100000.
+    #[schemars(range(min = 1))]
+    connections: Option<u32>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RawListener {
+    /// IP address and port. Port 0 lets the system choose.
+    #[schemars(extend("examples" = ["127.0.0.1:8080", "[::]:443"]))]
+    address: String,
+    /// TLS termination. Without it the listener speaks plain HTTP.
+    tls: Option<RawListenerTls>,
+    /// Networks whose forwarding headers and request ids are believed.
+    #[schemars(extend("default" = [], "examples" = [["10.0.0.0/8", "192.0.2.7"]]))]
+    trusted_proxies: Option<Vec<String>>,
+    /// Which forwarding headers servers receive.
+    #[schemars(extend("default" = "x-forwarded"))]
+    forwarded: Option<RawForwarded>,
+    /// What a client may send and hold.
+    limits: Option<RawLimits>,
+    /// How long a client may take.
+    timeouts: Option<RawClientTimeouts>,
+    /// The format of the door's own error bodies.
+    #[schemars(extend("default" = "problem+json"))]
+    errors: Option<RawErrors>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RawListenerTls {
+    /// Certificates, chosen by the name the client asks for; the first when none matches.
+    #[schemars(length(min = 1))]
+    certificates: Vec<RawCertificate>,
+    /// The oldest TLS version spoken.
+    #[schemars(extend("default" = "1.2"))]
+    version_min: Option<RawTlsVersion>,
+    /// Refuse clients that ask for a name no certificate has.
+    #[schemars(extend("default" = false))]
+    strict_sni: Option<bool>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RawCertificate {
+    /// PEM file of the chain, leaf first. Relative to the configuration's folder.
+    certificate: String,
+    /// PEM file of the private key.
+    key: String,
+}
+
+#[derive(JsonSchema)]
+enum RawTlsVersion {
+    #[schemars(rename = "1.2")]
+    V12,
+    #[schemars(rename = "1.3")]
+    V13,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum RawForwarded {
+    XForwarded,
+    Rfc7239,
+    Both,
+    Off,
+}
+
+#[derive(JsonSchema)]
+enum RawErrors {
+    #[schemars(rename = "problem+json")]
+    ProblemJson,
+    #[schemars(rename = "text")]
+    Text,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RawLimits {
+    /// Request line and header fields, from 1KiB to 64KiB.
+    #[schemars(extend("default" = "16KiB"))]
+    head: Option<RawSize>,
+    /// Number of header fields.
+    #[schemars(range(min = 8, max = 256), extend("default" = 100))]
+    headers: Option<u32>,
+    /// The request target, from 64B to 64KiB.
+    #[schemars(extend("default" = "8KiB"))]
+    target: Option<RawSize>,
+    /// The request body.
+    #[schemars(extend("default" = "100MiB"))]
+    body: Option<RawSize>,
+    /// Connections on this listener. By default as many as `door.connections`.
+    #[schemars(range(min = 1))]
+    connections: Option<u32>,
+    /// Connections of one address (IPv4 /32, IPv6 /64). By default as many as `connections`.
+    #[schemars(range(min = 1))]
+    connections_per_address: Option<u32>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RawClientTimeouts {
+    /// The TLS handshake.
+    #[schemars(extend("default" = "10s"))]
+    handshake: Option<RawDuration>,
+    /// The whole head of a request, from its first byte.
+    #[schemars(extend("default" = "10s"))]
+    head: Option<RawDuration>,
+    /// Between two advances of the body, or of the response towards the client.
+    #[schemars(extend("default" = "30s"))]
+    body: Option<RawDuration>,
+    /// An idle connection between requests.
+    #[schemars(extend("default" = "60s"))]
+    keep_alive: Option<RawDuration>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RawRoute {
+    /// Hosts, exact or with the first label `*`. By default any.
+    #[schemars(extend("examples" = ["example.com", ["example.com", "*.example.com"]]))]
+    host: Option<RawHosts>,
+    /// A prefix (`"/api"` serves `/api` and `/api/x`), a template when it has braces
+    /// (`"/users/{id}"`, `"/files/{*rest}"`), or `{ exact = "/path" }`.
+    #[schemars(extend("default" = "/"))]
+    path: Option<RawPath>,
+    /// Methods, upper case. By default any.
+    #[schemars(length(min = 1), extend("examples" = [["GET", "HEAD"]]))]
+    methods: Option<Vec<String>>,
+    /// Headers a request must have: a value, or `true` for any value.
+    headers: Option<BTreeMap<String, RawHeader>>,
+    /// The pool the request is forwarded to. Exactly one of `pool`, `redirect`, `respond`.
+    pool: Option<String>,
+    /// Replaces the matched prefix of the path. Only with `pool` and a prefix.
+    replace_prefix: Option<String>,
+    /// Redirect.
+    redirect: Option<RawRedirect>,
+    /// Answer with a fixed response.
+    respond: Option<RawRespond>,
+    /// Replaces the listener's `limits.body` for this route.
+    body_max: Option<RawSize>,
+    /// Replaces the pool's `timeouts.total` for this route.
+    total_timeout: Option<RawDuration>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum RawHosts {
+    One(String),
+    Several(#[schemars(length(min = 1))] Vec<String>),
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum RawPath {
+    Pattern(#[schemars(regex(pattern = "^/"))] String),
+    Exact(RawExact),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RawExact {
+    /// This path and no other.
+    #[schemars(regex(pattern = "^/"))]
+    exact: String,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum RawHeader {
+    Value(String),
+    Present(RawTrue),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RawRedirect {
+    /// 301, 302, 303, 307 or 308.
+    #[schemars(extend("default" = 302, "enum" = [301, 302, 303, 307, 308]))]
+    status: Option<u16>,
+    /// The target; `{host}`, `{path}` and `{query}` (with its `?`) are replaced.
+    #[schemars(extend("examples" = ["https://{host}{path}{query}"]))]
+    location: String,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RawRespond {
+    /// The status code.
+    #[schemars(range(min = 200, max = 599), extend("default" = 200))]
+    status: Option<u16>,
+    /// The body, at most 64 KiB.
+    #[schemars(length(max = 65_536), extend("default" = ""))]
+    body: Option<String>,
+    /// The `Content-Type`.
+    #[schemars(extend("default" = "text/plain; charset=utf-8"))]
+    content_type: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RawAdmin {
+    /// A Unix socket for the same user and root, or `false`. By default
+    /// `/run/tidegate/admin.sock` for root, else `$XDG_RUNTIME_DIR/tidegate/admin.sock`, else
+    /// `/tmp/tidegate-<uid>/admin.sock`.
+    socket: Option<RawSocket>,
+    /// A TCP address. Needs `token_file`.
+    address: Option<String>,
+    /// A file that holds the bearer token, at least 16 characters. Needs `address`.
+    token_file: Option<String>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum RawSocket {
+    Path(String),
+    Off(RawFalse),
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RawTelemetry {
+    /// The access log.
+    #[schemars(extend("default" = false))]
+    access_log: Option<RawAccessLog>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum RawAccessLog {
+    Off(RawFalse),
+    Stdout(RawStdout),
+    Table(RawAccessLogTable),
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum RawStdout {
+    Stdout,
+}
+
+#[derive(JsonSchema)]
+#[schemars(deny_unknown_fields)]
+struct RawAccessLogTable {
+    /// A file, appended to; reopened on SIGHUP. Needed unless `stdout` is true.
+    file: Option<String>,
+    /// Write to standard output.
+    #[schemars(extend("default" = false))]
+    stdout: Option<bool>,
+    /// One JSON object a line, Common Log Format with referer and user agent, or Elastic Common
+    /// Schema.
+    #[schemars(extend("default" = "json"))]
+    format: Option<RawLogFormat>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum RawLogFormat {
+    Json,
+    Clf,
+    Ecs,
+}
+
+/// `false`.
+#[derive(JsonSchema)]
+#[schemars(extend("const" = false))]
+struct RawFalse(bool);
+
+/// `true`.
+#[derive(JsonSchema)]
+#[schemars(extend("const" = true))]
+struct RawTrue(bool);
+
+/// A duration such as `"250ms"`, `"1s"` or `"1m30s"`.
+#[derive(JsonSchema)]
+#[schemars(extend("format" = "duration-with-unit", "pattern" = "^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$"))]
+struct RawDuration(String);
+
+/// A size such as `"16KiB"` or `"1MB"`; a plain integer is bytes.
+#[derive(JsonSchema)]
+#[schemars(untagged, extend("format" = "size-with-unit"))]
+enum RawSize {
+    Text(#[schemars(regex(pattern = "^[0-9]+([KMGT]i?)?B$"))] String),
+    Bytes(u64),
+}

@@ -1,0 +1,352 @@
+//! Reads `[routes.NAME]`: which requests, and what happens to them.
+
+use std::collections::HashMap;
+use std::ops::Range;
+
+use model::Name;
+use model::configuration::{Action, HeaderMatch, HostPattern, PathPattern, Route};
+
+use crate::finding::{Finding, all_of, did_you_mean, meant, printable, quote};
+use crate::listen::BODY_RANGE;
+use crate::order;
+use crate::path::{path_pattern, plain_path};
+use crate::pool::{self, TOKEN_HELP, check_total, is_token};
+use crate::reader::{TIMEOUT_RANGE, Table, Value};
+use crate::server::host_name;
+
+/// Routes, at most.
+const ROUTES_MAX: usize = 10_000;
+
+/// Bytes of a fixed response's body.
+const BODY_BYTES_MAX: usize = 65_536;
+
+/// A route and the place of its name in the text.
+#[derive(Clone, Debug)]
+pub(crate) struct Placed {
+    pub(crate) route: Route,
+    pub(crate) span: Range<usize>,
+}
+
+/// The pools that routes may name, and which of them one does.
+struct Pools<'p> {
+    placed: &'p [pool::Placed],
+    by_name: HashMap<&'p str, usize>,
+    used: Vec<bool>,
+}
+
+/// Reads all routes, and orders them most specific first.
+pub(crate) fn routes(root: &mut Table<'_>, pools: &[pool::Placed]) -> Vec<Route> {
+    let context = root.context();
+    let named = root.named("routes");
+    if !root.has("routes") {
+        let message = "the configuration has no route".to_owned();
+        let finding = Finding::error("no-route", root.span(), message);
+        context.findings.add(
+            finding
+                .label("no `[routes.NAME]`")
+                .help("add `[routes.all]` with `path = \"/\"` and `pool = \"...\"`"),
+        );
+    }
+    if let Some((_, value)) = named.get(ROUTES_MAX) {
+        let message = format!("more than {ROUTES_MAX} routes");
+        let finding = Finding::error("too-many-routes", value.key_span.clone(), message);
+        value.report(finding.label("one too many"));
+    }
+    let mut lookup = Pools {
+        placed: pools,
+        by_name: pools.iter().zip(0..).map(|(pool, index)| (pool.name.as_ref(), index)).collect(),
+        used: vec![false; pools.len()],
+    };
+    let mut placed = Vec::new();
+    for (name, value) in named.into_iter().take(ROUTES_MAX) {
+        let Some(table) = value.table("a table") else { continue };
+        let Some(route) = route(name, table, &mut lookup) else { continue };
+        placed.push(Placed { route, span: value.key_span });
+    }
+    for (pool, _) in pools.iter().zip(lookup.used).filter(|(_, used)| !used) {
+        let message = format!("pool {} is not used by any route", quote(&pool.name));
+        let finding = Finding::warning("unused-pool", pool.name_span.clone(), message);
+        context.findings.add(
+            finding
+                .label("never used")
+                .help(format!("add a route with `pool = \"{}\"`, or remove it", pool.name)),
+        );
+    }
+    order::order(placed, context.findings)
+}
+
+fn route(name: Name, mut table: Table<'_>, pools: &mut Pools<'_>) -> Option<Route> {
+    let hosts = table.get("host").map_or_else(Vec::new, |value| hosts(&value));
+    let path = table
+        .get("path")
+        .map_or_else(|| Some(PathPattern::Prefix(Name::from("/"))), |value| path_pattern(&value));
+    let methods = table.get("methods").map_or_else(Vec::new, |value| methods(&value));
+    let headers = table.get("headers").map_or_else(Vec::new, |value| headers(&value));
+    let body_bytes_max = table.get("body_max").and_then(|value| value.size(&BODY_RANGE));
+    let total_value = table.get("total_timeout");
+    let total_timeout = total_value.as_ref().and_then(|value| value.duration(&TIMEOUT_RANGE));
+    let action = action(&mut table, path.as_ref(), pools);
+    table.finish();
+    let action = action?;
+    if let (Some(value), Some(total), Action::Forward { pool, .. }) =
+        (&total_value, total_timeout, &action)
+        && let Some(pool) = pools.placed.get(*pool)
+    {
+        check_total(value, total, &pool.inner_timeouts);
+    }
+    Some(Route {
+        name,
+        hosts,
+        path: path?,
+        methods,
+        headers,
+        action,
+        body_bytes_max,
+        total_timeout,
+    })
+}
+
+fn hosts(value: &Value<'_>) -> Vec<HostPattern> {
+    list(value, "a host or an array of hosts")
+        .iter()
+        .filter_map(|value| {
+            let text = value.text()?;
+            let pattern = host_pattern(text);
+            if let Err(help) = pattern {
+                let message = format!("{} is not a host", quote(text));
+                value.invalid("invalid-host", message, help);
+            }
+            pattern.ok()
+        })
+        .fold(Vec::new(), |mut hosts, host| {
+            if !hosts.contains(&host) {
+                hosts.push(host);
+            }
+            hosts
+        })
+}
+
+/// The elements of an array that must not be empty, or the one value itself.
+fn list<'a>(value: &Value<'a>, expected: &str) -> Vec<Value<'a>> {
+    if value.as_text().is_some() {
+        return vec![value.clone()];
+    }
+    let Some(array) = value.as_array() else {
+        value.wrong_type(expected);
+        return Vec::new();
+    };
+    if array.is_empty() {
+        let message = format!("{} must not be empty", quote(value.name));
+        value.invalid("empty-list", message, "leave it out to mean any");
+    }
+    array
+}
+
+fn host_pattern(text: &str) -> Result<HostPattern, &'static str> {
+    if let Some(parent) = text.strip_prefix("*.") {
+        let parent = host_name(parent)?;
+        return Ok(HostPattern::Wildcard(Name::from(format!(".{parent}"))));
+    }
+    if text == "*" {
+        return Err("leave `host` out to mean any");
+    }
+    if text.contains('*') {
+        return Err("a wildcard is the whole first label, as in \"*.example.com\"");
+    }
+    if let Ok(address) = text.parse::<std::net::Ipv4Addr>() {
+        return Ok(HostPattern::Exact(Name::from(address.to_string())));
+    }
+    let bracketed = text.strip_prefix('[').and_then(|rest| rest.strip_suffix(']'));
+    if let Some(Ok(address)) = bracketed.map(str::parse::<std::net::Ipv6Addr>) {
+        return Ok(HostPattern::Exact(Name::from(format!("[{address}]"))));
+    }
+    if text.contains(':') {
+        return Err("leave out the scheme and the port");
+    }
+    host_name(text).map(HostPattern::Exact)
+}
+
+fn methods(value: &Value<'_>) -> Vec<Name> {
+    let methods = list(value, "an array of methods");
+    let mut names = Vec::new();
+    for value in &methods {
+        let Some(text) = value.text() else { continue };
+        if !is_token(text) || text.bytes().any(|byte| byte.is_ascii_lowercase()) {
+            let message = format!("{} is not a method", quote(text));
+            let upper = text.to_ascii_uppercase();
+            let help = "methods are upper case, such as \"GET\"";
+            let finding = Finding::error("invalid-method", value.span.clone(), message)
+                .label("not valid here")
+                .help(help);
+            value.report(finding.help_maybe(is_token(text).then(|| meant(&upper))));
+        } else if !names.iter().any(|name: &Name| name.as_ref() == text) {
+            names.push(Name::from(text));
+        }
+    }
+    names
+}
+
+fn headers(value: &Value<'_>) -> Vec<HeaderMatch> {
+    let Some(table) = value.table("a table of headers") else { return Vec::new() };
+    let mut headers: Vec<HeaderMatch> = Vec::new();
+    for entry in table.entries() {
+        let Some(header) = header(&entry) else { continue };
+        if headers.iter().any(|earlier| earlier.name == header.name) {
+            let message = format!("header {} is given twice", quote(&header.name));
+            let finding = Finding::error("duplicate-header", entry.key_span.clone(), message);
+            entry.report(finding.label("the same name in other letters").help("keep one of them"));
+            continue;
+        }
+        headers.push(header);
+    }
+    headers
+}
+
+fn header(entry: &Value<'_>) -> Option<HeaderMatch> {
+    if !is_token(entry.name) {
+        let message = format!("{} is not the name of a header", quote(entry.name));
+        let finding = Finding::error("invalid-token", entry.key_span.clone(), message);
+        entry.report(finding.label("not valid here").help(TOKEN_HELP));
+        return None;
+    }
+    let name = Name::from(entry.name.to_ascii_lowercase());
+    if entry.as_boolean() == Some(true) {
+        return Some(HeaderMatch { name, value: None });
+    }
+    let Some(text) = entry.as_text() else {
+        entry.wrong_type("a string, or `true` for any value");
+        return None;
+    };
+    // Values come from requests without surrounding blanks, so a pattern with them never matches.
+    if text.trim() != text || !text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+        let message = format!("{} is not a header's value", quote(text));
+        entry.invalid("invalid-header", message, "use visible ASCII, without blanks at the ends");
+        return None;
+    }
+    Some(HeaderMatch { name, value: Some(Name::from(text)) })
+}
+
+fn action(
+    table: &mut Table<'_>,
+    path: Option<&PathPattern>,
+    pools: &mut Pools<'_>,
+) -> Option<Action> {
+    let (pool, redirect, respond) =
+        (table.get("pool"), table.get("redirect"), table.get("respond"));
+    let replace_prefix = table.get("replace_prefix");
+    let count = [&pool, &redirect, &respond].into_iter().flatten().count();
+    if count != 1 {
+        let what = if count == 0 { "does nothing" } else { "does several things" };
+        let message = format!("route {} {what}", quote(table.name()));
+        let finding = Finding::error("route-action", table.span(), message);
+        table.context().findings.add(
+            finding
+                .label(format!("{count} of `pool`, `redirect` and `respond`"))
+                .help("give exactly one of `pool`, `redirect` and `respond`"),
+        );
+    }
+    if let Some(value) = replace_prefix.as_ref()
+        && (pool.is_none() || path.is_some_and(|path| !matches!(path, PathPattern::Prefix(_))))
+    {
+        let message = "`replace_prefix` needs a `pool` and a `path` that is a prefix".to_owned();
+        value.invalid("conflicting-keys", message, "remove it, or give the path as \"/prefix\"");
+    }
+    let replace_prefix = replace_prefix.and_then(|value| plain_path(&value));
+    // All are read, so that all their mistakes show.
+    let forward = pool.and_then(|value| pool_index(&value, pools));
+    let forward = forward.map(|pool| Action::Forward { pool, replace_prefix });
+    let redirect = redirect.and_then(|value| redirect_action(&value));
+    let respond = respond.and_then(|value| respond_action(&value));
+    forward.or(redirect).or(respond)
+}
+
+fn pool_index(value: &Value<'_>, pools: &mut Pools<'_>) -> Option<usize> {
+    let text = value.text()?;
+    let index = pools.by_name.get(text).copied();
+    match index.and_then(|index| pools.used.get_mut(index)) {
+        Some(used) => *used = true,
+        None => value.context.findings.add_error_with(|| unknown_pool(value, text, pools.placed)),
+    }
+    index
+}
+
+fn unknown_pool(value: &Value<'_>, text: &str, pools: &[pool::Placed]) -> Finding {
+    let names = || pools.iter().map(|pool| pool.name.as_ref());
+    let message = format!("there is no pool {}", quote(text));
+    let known = match pools.len() {
+        0 => format!("add `[pools.{}]` with its servers", printable(text, 64)),
+        1..=8 => format!("the pools are {}", all_of(names())),
+        _ => "name one of the `[pools.NAME]`".to_owned(),
+    };
+    Finding::error("unknown-pool", value.span.clone(), message)
+        .label("not a pool")
+        .help(known)
+        .help_maybe(did_you_mean(text, names()))
+}
+
+fn redirect_action(value: &Value<'_>) -> Option<Action> {
+    let mut table = value.table("a table with `location`")?;
+    let status = table.get("status").map_or(Some(302), |value| {
+        let status = value.number(&(301..=308_u16))?;
+        if !matches!(status, 304..=306) {
+            return Some(status);
+        }
+        let message = format!("{status} is no redirect");
+        value.invalid("invalid-status", message, "use 301, 302, 303, 307 or 308");
+        None
+    });
+    let location = table.required("location", "location = \"https://{host}{path}{query}\"");
+    table.finish();
+    let location = location.and_then(|value| location_text(&value));
+    Some(Action::Redirect { status: status?, location: location? })
+}
+
+fn location_text(value: &Value<'_>) -> Option<Name> {
+    let text = value.text()?;
+    let mut rest = text.to_owned();
+    for placeholder in ["{host}", "{path}", "{query}"] {
+        rest = rest.replace(placeholder, "");
+    }
+    let help = if rest.contains(['{', '}']) {
+        "only {host}, {path} and {query} are replaced"
+    } else if !text.bytes().all(|byte| (0x21..0x7f).contains(&byte)) {
+        "percent-encode blanks and everything outside ASCII"
+    } else if !["/", "http://", "https://", "{path}"].iter().any(|start| text.starts_with(start)) {
+        "begin it with \"/\", \"https://\" or \"http://\""
+    } else {
+        return Some(Name::from(text));
+    };
+    let message = format!("{} is not a location", quote(text));
+    value.invalid("invalid-location", message, help);
+    None
+}
+
+fn respond_action(value: &Value<'_>) -> Option<Action> {
+    let mut table = value.table("a table")?;
+    let status = table.number("status", 200, 200..=599);
+    let body_value = table.get("body");
+    let body = body_value.as_ref().map_or(Some(""), Value::text);
+    let content_type = table.get("content_type");
+    table.finish();
+    if let (Some(value), Some(body)) = (&body_value, body) {
+        if body.len() > BODY_BYTES_MAX {
+            value.out_of_range("0B", "64KiB");
+        }
+        if matches!(status, 204 | 205 | 304) && !body.is_empty() {
+            let message = format!("a response {status} has no body");
+            value.invalid("conflicting-keys", message, "remove `body`, or use another status");
+        }
+    }
+    let content_type = content_type.map_or(Some("text/plain; charset=utf-8"), |value| {
+        let text = value.text()?;
+        let is_type = text.split_once('/').is_some_and(|(kind, _)| is_token(kind));
+        if is_type && text.bytes().all(|byte| (0x20..0x7f).contains(&byte)) {
+            return Some(text);
+        }
+        let message = format!("{} is not a content type", quote(text));
+        value.invalid("invalid-header", message, "write it like \"text/html; charset=utf-8\"");
+        None
+    });
+    let (body, content_type) = (Name::from(body?), Name::from(content_type?));
+    Some(Action::Respond { status, body, content_type })
+}

@@ -1,0 +1,66 @@
+//! The settings as their callers see them: text in, findings and configuration out.
+//!
+//! One binary for all of them, so that there is one thing to link.
+
+mod configuration;
+mod findings;
+mod rendering;
+mod robustness;
+mod routes;
+mod shape;
+mod syntax;
+
+use std::path::{Path, PathBuf};
+
+use settings::{Checked, Environment, Finding, Source};
+
+/// A machine of round numbers.
+fn environment() -> Environment {
+    Environment {
+        open_files_max: 1_024,
+        processors: 4,
+        user_is_root: false,
+        uid: 1_000,
+        runtime_dir: None,
+    }
+}
+
+fn source(text: &str, folder: &Path) -> Source {
+    Source { name: "tidegate.toml".to_owned(), text: text.to_owned(), folder: folder.to_owned() }
+}
+
+fn check(text: &str) -> Checked {
+    settings::check(&source(text, &PathBuf::from("/nonexistent")), &environment())
+}
+
+/// One finding in a line: `error[rule] 1:2 message (label) help: help`.
+fn line(finding: &Finding) -> String {
+    let help = finding.help.as_ref().map(|help| format!(" help: {help}")).unwrap_or_default();
+    format!(
+        "{}[{}] {}:{} {} ({}){help}",
+        finding.severity.as_str(),
+        finding.rule,
+        finding.line,
+        finding.column,
+        finding.message,
+        finding.label,
+    )
+}
+
+fn lines(checked: &Checked) -> Vec<String> {
+    checked.findings.iter().map(line).collect()
+}
+
+/// A folder with files to name: `a.pem`, `a.key`, `token` (valid) and `short` (too short).
+fn folder_with_files() -> tempfile::TempDir {
+    let folder = tempfile::tempdir().expect("a temporary folder");
+    for (name, content) in [
+        ("a.pem", "certificate"),
+        ("a.key", "key"),
+        ("token", "0123456789abcdef\n"),
+        ("short", "0123456789\n"),
+    ] {
+        std::fs::write(folder.path().join(name), content).expect("a file in it");
+    }
+    folder
+}

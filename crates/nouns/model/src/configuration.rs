@@ -1,0 +1,484 @@
+//! The configuration after it was checked: what `settings` makes and every room reads.
+//!
+//! Invariant: a value of these types is valid. Names resolve, numbers are in range, patterns
+//! are well formed; nobody below checks them again.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use ipnet::IpNet;
+
+use crate::Name;
+
+/// One whole, valid configuration.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Configuration {
+    /// Twelve hex digits of a hash of the text; in logs and error bodies.
+    pub version: Name,
+    /// Process-wide settings.
+    pub door: Door,
+    /// The addresses the door serves, in file order.
+    pub listeners: Vec<Listener>,
+    /// The pools of servers, in file order; [`Action::Forward`] indexes them.
+    pub pools: Vec<Pool>,
+    /// The routes, most specific first: the first match wins.
+    /// A route that lists both exact and wildcard hosts stands here twice, under the same name,
+    /// once with each kind: no single place would be right for both.
+    pub routes: Vec<Route>,
+    /// The admin interface.
+    pub admin: Admin,
+    /// Logs and metrics.
+    pub telemetry: Telemetry,
+}
+
+/// Process-wide settings (`[door]`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Door {
+    /// Worker threads, 1 to 256; each has its own runtime and listeners.
+    pub workers: usize,
+    /// How long requests in flight may take after SIGTERM. Default 30 s.
+    pub drain: Duration,
+    /// Client connections over all listeners, at least 1.
+    pub connections_max: u32,
+}
+
+/// One address the door serves (`[listen.NAME]`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Listener {
+    /// The name in the configuration.
+    pub name: Name,
+    /// Where to listen; port 0 lets the system choose.
+    pub address: SocketAddr,
+    /// TLS termination, if any.
+    pub tls: Option<ListenerTls>,
+    /// Peers whose `Forwarded`, `X-Forwarded-*` and `X-Request-Id` are believed.
+    pub trusted_proxies: Vec<IpNet>,
+    /// Which forwarding headers the door writes.
+    pub forwarded: ForwardedStyle,
+    /// Limits on what a client may send and hold.
+    pub limits: ClientLimits,
+    /// How long a client may take.
+    pub timeouts: ClientTimeouts,
+    /// The format of the door's own error bodies.
+    pub errors: ErrorFormat,
+}
+
+/// TLS termination on a listener.
+#[derive(Clone, Debug, PartialEq)]
+pub struct ListenerTls {
+    /// At least one; the first is used when no name matches and `strict_sni` is off.
+    pub certificates: Vec<CertificateFiles>,
+    /// The oldest version spoken.
+    pub version_min: TlsVersion,
+    /// Refuse a handshake whose server name matches no certificate.
+    pub strict_sni: bool,
+}
+
+/// A certificate chain and its private key, both PEM.
+#[derive(Clone, Debug, PartialEq)]
+pub struct CertificateFiles {
+    /// The chain, leaf first.
+    pub certificate: PathBuf,
+    /// The private key.
+    pub key: PathBuf,
+}
+
+/// A TLS version.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub enum TlsVersion {
+    /// TLS 1.2.
+    Tls12,
+    /// TLS 1.3.
+    Tls13,
+}
+
+/// Which forwarding headers the door writes towards servers.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ForwardedStyle {
+    /// `X-Forwarded-For`, `-Proto`, `-Host` (the default).
+    XForwarded,
+    /// `Forwarded` (RFC 7239).
+    Rfc7239,
+    /// Both.
+    Both,
+    /// Neither; those of untrusted peers are still removed.
+    Off,
+}
+
+/// The format of the door's own error bodies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ErrorFormat {
+    /// `application/problem+json` (RFC 9457), the default.
+    ProblemJson,
+    /// `text/plain`.
+    Text,
+}
+
+/// What a client may send and hold.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientLimits {
+    /// Bytes of request line and header fields, 1,024 to 65,536. Default 16,384.
+    pub head_bytes_max: usize,
+    /// Header fields, 8 to 256. Default 100.
+    pub headers_max: usize,
+    /// Bytes of the request target, 64 to 65,536. Default 8,192.
+    pub target_bytes_max: usize,
+    /// Bytes of a request body. Default 100 MiB; a route may differ.
+    pub body_bytes_max: u64,
+    /// Connections on this listener.
+    pub connections_max: u32,
+    /// Connections of one address (IPv4 /32, IPv6 /64) on this listener.
+    pub connections_per_address_max: u32,
+}
+
+/// How long a client may take. Each at least 10 ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ClientTimeouts {
+    /// The TLS handshake. Default 10 s.
+    pub handshake: Duration,
+    /// The whole head, from its first byte. Default 10 s.
+    pub head: Duration,
+    /// Between two advances of the body, or of the response towards the client. Default 30 s.
+    pub body: Duration,
+    /// An idle connection between requests. Default 60 s.
+    pub keep_alive: Duration,
+}
+
+/// A pool of servers (`[pools.NAME]`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Pool {
+    /// The name in the configuration.
+    pub name: Name,
+    /// At least one.
+    pub servers: Vec<Server>,
+    /// How a server is chosen.
+    pub balance: Balance,
+    /// The zone of this door; servers of the same zone are preferred while enough are up.
+    pub zone: Option<Name>,
+    /// Active health checks.
+    pub check: Option<Check>,
+    /// TLS towards the servers.
+    pub tls: Option<PoolTls>,
+    /// How long a server may take.
+    pub timeouts: ServerTimeouts,
+    /// When a request is tried again.
+    pub retries: Retries,
+    /// When a failing server is set aside.
+    pub ejection: Ejection,
+    /// How long a new or recovered server takes to reach its full share. Default 30 s; zero is off.
+    pub slow_start: Duration,
+    /// Requests in flight at one server, over all workers; 0 means no limit.
+    pub in_flight_max: u32,
+    /// Idle connections kept per server and worker. Default 64.
+    pub idle_max: usize,
+    /// How often names are resolved again when their TTL is longer, or unknown. Default 30 s.
+    pub resolve: Duration,
+}
+
+/// One server as configured; a name stands for all its addresses.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Server {
+    /// Where it is.
+    pub address: ServerAddress,
+    /// Its part of the traffic relative to the others, 0 to 1,000. 0 takes none.
+    pub weight: u32,
+    /// Its zone.
+    pub zone: Option<Name>,
+    /// True: no new requests; those in flight end.
+    pub drain: bool,
+}
+
+/// Where a server is.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+pub enum ServerAddress {
+    /// An address and port.
+    Socket(SocketAddr),
+    /// A DNS name and port, resolved while running.
+    Name {
+        /// The host name, lower case.
+        host: Name,
+        /// The port, 1 to 65,535.
+        port: u16,
+    },
+}
+
+impl std::fmt::Display for ServerAddress {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self {
+            Self::Socket(address) => address.fmt(f),
+            Self::Name { host, port } => write!(f, "{host}:{port}"),
+        }
+    }
+}
+
+/// How a server is chosen.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Balance {
+    /// Power of two choices on in-flight x peak EWMA (the default).
+    P2c,
+    /// Fewest requests in flight per weight.
+    LeastRequest,
+    /// Smooth weighted round robin.
+    RoundRobin,
+    /// Random by weight.
+    Random,
+    /// Consistent hashing (Maglev) with bounded load.
+    Maglev(HashKey),
+}
+
+/// What a consistent hash is taken of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HashKey {
+    /// The client's address.
+    ClientAddress,
+    /// The request's path.
+    Path,
+    /// A header's value, by lower-case name; requests without it fall back to p2c.
+    Header(Name),
+    /// A cookie's value; requests without it fall back to p2c.
+    Cookie(Name),
+}
+
+/// Active health checks of a pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Check {
+    /// What is asked.
+    pub kind: CheckKind,
+    /// Between two checks of one server, at least 10 ms; jittered by 10 %. Default 2 s.
+    pub interval: Duration,
+    /// For one check. Default 1 s.
+    pub timeout: Duration,
+    /// Failures in a row that take a server down. Default 3.
+    pub fall: u32,
+    /// Successes in a row that bring a server back. Default 2; the first check of a new server counts alone.
+    pub rise: u32,
+}
+
+/// What a health check asks.
+#[derive(Clone, Debug, PartialEq)]
+pub enum CheckKind {
+    /// A TCP connection is accepted.
+    Tcp,
+    /// `GET path` is answered as expected.
+    Http {
+        /// Begins with `/`.
+        path: Name,
+        /// The `Host` header; the server's address by default.
+        host: Option<Name>,
+        /// Accepted status codes, inclusive ranges. Default 200 to 399.
+        status: Vec<(u16, u16)>,
+        /// Text the first 64 KiB of the body must contain.
+        body: Option<Name>,
+    },
+}
+
+/// TLS towards the servers of a pool.
+#[derive(Clone, Debug, PartialEq)]
+pub struct PoolTls {
+    /// The name in the certificate; by default the server's host name, or its address.
+    pub server_name: Option<Name>,
+    /// PEM file of trusted roots; the system's by default.
+    pub roots: Option<PathBuf>,
+    /// False accepts any certificate: for tests, never by default.
+    pub verify: bool,
+}
+
+/// How long a server may take. Each at least 10 ms.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ServerTimeouts {
+    /// To connect, TLS included. Default 3 s.
+    pub connect: Duration,
+    /// From the request's end to the response's first byte. Default 30 s.
+    pub first_byte: Duration,
+    /// Between two advances of the response body. Default 30 s.
+    pub progress: Duration,
+    /// The whole request, attempts included; `None` (the default) has no limit.
+    pub total: Option<Duration>,
+    /// An idle server connection is closed after this. Default 30 s; a shorter `Keep-Alive: timeout` wins.
+    pub idle: Duration,
+    /// An upgraded connection without bytes either way. Default 300 s.
+    pub tunnel_idle: Duration,
+}
+
+/// When a request is tried again on another server.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Retries {
+    /// Attempts in all, 1 to 5. Default 2.
+    pub attempts_max: u32,
+    /// Retries as a share of requests, 0 to 1. Default 0.1.
+    pub budget: f64,
+    /// Retries per second that are always allowed. Default 3.
+    pub budget_min_per_second: u32,
+    /// Also try again when the server answers 502, 503 or 504, idempotent methods only.
+    pub on_status: bool,
+}
+
+/// When a failing server is set aside.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Ejection {
+    /// Failures in a row; 0 turns ejection off. Default 5.
+    pub failures: u32,
+    /// The first pause; doubled at each further ejection. Default 1 s.
+    pub pause: Duration,
+    /// The longest pause. Default 30 s.
+    pub pause_max: Duration,
+    /// The largest share of the pool that may be set aside, 0 to 1. Default 0.5.
+    pub share_max: f64,
+}
+
+/// A route (`[routes.NAME]`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Route {
+    /// The name in the configuration.
+    pub name: Name,
+    /// Hosts it serves; empty means any.
+    pub hosts: Vec<HostPattern>,
+    /// Paths it serves.
+    pub path: PathPattern,
+    /// Methods it serves, upper case; empty means any.
+    pub methods: Vec<Name>,
+    /// Headers a request must have.
+    pub headers: Vec<HeaderMatch>,
+    /// What happens.
+    pub action: Action,
+    /// Replaces the listener's limit for this route.
+    pub body_bytes_max: Option<u64>,
+    /// Replaces the pool's total timeout for this route.
+    pub total_timeout: Option<Duration>,
+}
+
+/// A host a route serves.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum HostPattern {
+    /// This host, lower case, without port.
+    Exact(Name),
+    /// Exactly one label before this suffix; `*.example.com` holds `.example.com`.
+    Wildcard(Name),
+}
+
+/// A path a route serves. Compared with the canonical path, the one that is forwarded.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathPattern {
+    /// Exactly this path.
+    Exact(Name),
+    /// This path and everything below it: `/api` serves `/api` and `/api/x`, not `/apix`.
+    Prefix(Name),
+    /// Segment by segment.
+    Template(Vec<TemplateSegment>),
+}
+
+impl PathPattern {
+    /// Bytes of a matching path that the pattern itself stands for; what follows is the rest
+    /// that stays when the prefix is replaced.
+    #[must_use]
+    pub fn prefix_length(&self) -> usize {
+        match self {
+            Self::Exact(path) => path.len(),
+            Self::Prefix(path) => path.strip_suffix('/').unwrap_or(path).len(),
+            Self::Template(_) => 0,
+        }
+    }
+}
+
+/// One segment of a path template.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum TemplateSegment {
+    /// This text.
+    Literal(Name),
+    /// `{name}`: any one segment that is not empty.
+    Parameter(Name),
+    /// `{*name}`, last only: the rest of the path.
+    Rest(Name),
+}
+
+/// A header a request must have.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeaderMatch {
+    /// The name, lower case.
+    pub name: Name,
+    /// The exact value; `None` asks only for presence.
+    pub value: Option<Name>,
+}
+
+/// What a route does.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Action {
+    /// Forward to a pool.
+    Forward {
+        /// Index into [`Configuration::pools`].
+        pool: usize,
+        /// The matched prefix is replaced by this path, which begins with `/`.
+        replace_prefix: Option<Name>,
+    },
+    /// Redirect.
+    Redirect {
+        /// 301, 302, 303, 307 or 308.
+        status: u16,
+        /// The target; `{host}`, `{path}` and `{query}` (with its `?`) are replaced.
+        location: Name,
+    },
+    /// Answer with a fixed response.
+    Respond {
+        /// 200 to 599.
+        status: u16,
+        /// The body, at most 64 KiB.
+        body: Name,
+        /// The content type.
+        content_type: Name,
+    },
+}
+
+/// The admin interface (`[admin]`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Admin {
+    /// A Unix socket, for the same user and root only; `None` turns it off.
+    pub socket: Option<PathBuf>,
+    /// A TCP address, with a token.
+    pub tcp: Option<AdminTcp>,
+}
+
+/// The admin interface over TCP.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AdminTcp {
+    /// Where to listen.
+    pub address: SocketAddr,
+    /// A file that holds the bearer token, at least 16 characters.
+    pub token_file: PathBuf,
+}
+
+/// Logs and metrics (`[telemetry]`).
+#[derive(Clone, Debug, PartialEq)]
+pub struct Telemetry {
+    /// The access log; `None` is off.
+    pub access_log: Option<AccessLog>,
+}
+
+/// The access log.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AccessLog {
+    /// Where lines go.
+    pub target: AccessLogTarget,
+    /// How they look.
+    pub format: AccessLogFormat,
+}
+
+/// Where access log lines go.
+#[derive(Clone, Debug, PartialEq)]
+pub enum AccessLogTarget {
+    /// Standard output.
+    Stdout,
+    /// A file, appended to; reopened on SIGHUP.
+    File(PathBuf),
+}
+
+/// How access log lines look.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum AccessLogFormat {
+    /// One JSON object a line (the default).
+    Json,
+    /// Common Log Format with referer and user agent.
+    Clf,
+    /// Elastic Common Schema, one JSON object a line.
+    Ecs,
+}

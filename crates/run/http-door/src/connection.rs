@@ -1,0 +1,215 @@
+//! A client's connection: its socket, its buffer, its deadline, and what is known of its peer.
+//!
+//! Invariant: between requests a connection holds no buffer and no exchange; the bytes of a
+//! request head stay at the front of the buffer until the request was recorded.
+
+use std::io::IoSlice;
+use std::net::{IpAddr, SocketAddr};
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use http_wire::{HeadLimits, HeadScanner, HeaderKind, RequestHead};
+use model::configuration::Listener;
+use model::{Reason, Timestamp};
+use net::buffer::Buffer;
+use net::clock;
+use net::socket::{Socket, Stream};
+use net::timer::Deadline;
+
+use crate::worker::{ListenerCell, Worker};
+
+/// What is known of the peer before it says anything.
+#[derive(Debug)]
+pub(crate) struct Origin {
+    pub(crate) peer: SocketAddr,
+    /// The peer's address in text, written once per connection.
+    pub(crate) peer_text: Box<str>,
+    /// The peer may speak for others (see `trusted_proxies`).
+    pub(crate) trusted: bool,
+    pub(crate) tls: bool,
+}
+
+impl Origin {
+    pub(crate) fn new(peer: SocketAddr, tls: bool, listener: &Listener) -> Self {
+        let address = peer.ip().to_canonical();
+        Self {
+            peer,
+            peer_text: address.to_string().into_boxed_str(),
+            trusted: listener.trusted_proxies.iter().any(|network| network.contains(&address)),
+            tls,
+        }
+    }
+
+    /// The client on whose behalf the request came: the last address in `X-Forwarded-For` that
+    /// no trusted proxy has, or the peer itself.
+    pub(crate) fn client(&self, head: &RequestHead, bytes: &[u8], listener: &Listener) -> IpAddr {
+        let mut client = self.peer.ip().to_canonical();
+        if !self.trusted {
+            return client;
+        }
+        let fields = head.headers.iter().rev().filter(|h| h.kind == HeaderKind::XForwardedFor);
+        for element in fields.flat_map(|field| field.value.of(bytes).rsplit(|byte| *byte == b',')) {
+            let address =
+                std::str::from_utf8(element).ok().and_then(|text| text.trim().parse().ok());
+            let Some(address): Option<IpAddr> = address else { break };
+            client = address.to_canonical();
+            if !listener.trusted_proxies.iter().any(|network| network.contains(&client)) {
+                break;
+            }
+        }
+        client
+    }
+}
+
+/// A client's connection.
+#[derive(Debug)]
+pub(crate) struct Client {
+    pub(crate) stream: Stream,
+    pub(crate) buffer: Option<Buffer>,
+    pub(crate) deadline: Deadline,
+    pub(crate) scanner: HeadScanner,
+    /// When the first bytes of a head came, if they were not all of it.
+    pub(crate) head_began: Option<Timestamp>,
+    pub(crate) origin: Origin,
+    pub(crate) listener: Rc<ListenerCell>,
+}
+
+impl Client {
+    /// Waits for a whole request head; its length, or `None` when the connection is over.
+    ///
+    /// # Errors
+    /// The reason for which the head is refused.
+    pub(crate) async fn read_head(&mut self, worker: &Rc<Worker>) -> Result<Option<usize>, Reason> {
+        let settings = self.listener.settings();
+        let limits = head_limits(&settings);
+        self.scanner.reset();
+        self.head_began = None;
+        if let Some(buffer) = &mut self.buffer {
+            buffer.compact();
+            self.deadline.set(settings.timeouts.head);
+        } else {
+            self.deadline.set(settings.timeouts.keep_alive);
+        }
+        let head_time = settings.timeouts.head;
+        drop(settings);
+        std::future::poll_fn(|context| self.poll_head(context, worker, &limits, head_time)).await
+    }
+
+    fn poll_head(
+        &mut self,
+        context: &mut Context<'_>,
+        worker: &Rc<Worker>,
+        limits: &HeadLimits,
+        head_time: Duration,
+    ) -> Poll<Result<Option<usize>, Reason>> {
+        loop {
+            if let Some(buffer) = &self.buffer
+                && !buffer.is_empty()
+            {
+                match self.scanner.scan(buffer.filled(), limits) {
+                    Ok(Some(length)) => return Poll::Ready(Ok(Some(length))),
+                    Ok(None) => drop(self.head_began.get_or_insert_with(clock::now)),
+                    Err(reason) => return Poll::Ready(Err(reason)),
+                }
+            } else if worker.is_closing(&self.listener) {
+                return Poll::Ready(Ok(None));
+            }
+            let buffer = self.buffer.get_or_insert_with(|| worker.buffers.lend());
+            if buffer.spare().is_empty() {
+                return Poll::Ready(Err(Reason::HeadTooLarge));
+            }
+            match self.stream.poll_read(context, buffer.spare()) {
+                Poll::Pending => return self.poll_head_deadline(context),
+                Poll::Ready(Ok(count)) if count > 0 => {
+                    if buffer.is_empty() {
+                        self.deadline.set(head_time);
+                    }
+                    buffer.advance(count);
+                }
+                Poll::Ready(_) => return Poll::Ready(Ok(None)),
+            }
+        }
+    }
+
+    fn poll_head_deadline(
+        &mut self,
+        context: &mut Context<'_>,
+    ) -> Poll<Result<Option<usize>, Reason>> {
+        let idle = self.buffer.as_ref().is_none_or(Buffer::is_empty);
+        if idle {
+            self.buffer = None;
+        }
+        self.deadline.poll(context).map(|_| if idle { Ok(None) } else { Err(Reason::HeadTimeout) })
+    }
+
+    /// Writes all of `bytes`, within the listener's time for one advance of a body.
+    ///
+    /// # Errors
+    /// `ClientClosed` or `ClientTooSlow`.
+    pub(crate) async fn write_all(&mut self, mut bytes: &[u8]) -> Result<(), Reason> {
+        self.deadline.set(self.listener.settings().timeouts.body);
+        while !bytes.is_empty() {
+            let (stream, deadline) = (&mut self.stream, &self.deadline);
+            let write =
+                std::future::poll_fn(|context| stream.poll_write(context, &[IoSlice::new(bytes)]));
+            match deadline.within(write).await {
+                Ok(Ok(count)) if count > 0 => bytes = bytes.get(count..).unwrap_or_default(),
+                Ok(_) => return Err(Reason::ClientClosed),
+                Err(_) => return Err(Reason::ClientTooSlow),
+            }
+        }
+        let (stream, deadline) = (&mut self.stream, &self.deadline);
+        let flush = std::future::poll_fn(|context| stream.poll_flush(context));
+        match deadline.within(flush).await {
+            Ok(Ok(())) => Ok(()),
+            Ok(Err(_)) => Err(Reason::ClientClosed),
+            Err(_) => Err(Reason::ClientTooSlow),
+        }
+    }
+
+    /// Ends the connection so that the client can still read the last answer. After a `complete`
+    /// exchange nothing is left to read and it can end at once. Else the writing side is closed
+    /// first, and what the client still sends is read and thrown away for a while: closing with
+    /// bytes unread would reset the connection and could destroy the answer on its way.
+    pub(crate) async fn close(&mut self, worker: &Rc<Worker>, complete: bool) {
+        let nothing_left = self.buffer.as_ref().is_none_or(Buffer::is_empty);
+        if complete && nothing_left && matches!(self.stream, Stream::Tcp(_)) {
+            return;
+        }
+        self.linger(worker).await;
+    }
+
+    async fn linger(&mut self, worker: &Rc<Worker>) {
+        const LINGER: Duration = Duration::from_secs(2);
+        const BYTES_MAX: usize = 256 * 1024;
+        self.deadline.set(LINGER);
+        let buffer = self.buffer.get_or_insert_with(|| worker.buffers.lend());
+        let (stream, deadline) = (&mut self.stream, &self.deadline);
+        let mut left = BYTES_MAX;
+        let drain = std::future::poll_fn(|context| {
+            if stream.poll_shutdown(context).is_pending() {
+                return Poll::Pending;
+            }
+            while left > 0 {
+                match stream.poll_read(context, buffer.bytes_mut()) {
+                    Poll::Pending => return Poll::Pending,
+                    Poll::Ready(Ok(count)) if count > 0 => left = left.saturating_sub(count),
+                    Poll::Ready(_) => break,
+                }
+            }
+            Poll::Ready(())
+        });
+        if deadline.within(drain).await.is_err() {
+            tracing::trace!("the client did not close in time");
+        }
+    }
+}
+
+pub(crate) fn head_limits(listener: &Listener) -> HeadLimits {
+    HeadLimits {
+        bytes_max: listener.limits.head_bytes_max,
+        headers_max: listener.limits.headers_max,
+        target_bytes_max: listener.limits.target_bytes_max,
+    }
+}

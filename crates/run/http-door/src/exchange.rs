@@ -1,0 +1,109 @@
+//! All that one request needs while it is in flight, reused from request to request.
+//!
+//! A worker keeps a stock of these, so a warmed worker serves a request without allocating.
+
+use std::time::Duration;
+
+use http_wire::{HeadScanner, HeaderKind, RequestHead, ResponseHead};
+use model::{Reason, Timestamp};
+use net::timer::Deadline;
+
+/// The longest request id that is taken over from a trusted peer.
+const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// One request in flight.
+#[derive(Debug)]
+pub(crate) struct Exchange {
+    pub(crate) request: RequestHead,
+    pub(crate) response: ResponseHead,
+    pub(crate) scanner: HeadScanner,
+    /// What is being written to the server before the body.
+    pub(crate) to_server: Vec<u8>,
+    /// What is being written to the client before the body.
+    pub(crate) to_client: Vec<u8>,
+    /// The servers tried, by index in the pool.
+    pub(crate) tried: Vec<usize>,
+    /// Why earlier attempts failed.
+    pub(crate) history: Vec<Reason>,
+    pub(crate) request_id: Vec<u8>,
+    /// What the server side is waited for.
+    pub(crate) deadline: Deadline,
+    pub(crate) phases: Phases,
+}
+
+/// When what happened.
+#[derive(Clone, Copy, Debug, Default)]
+pub(crate) struct Phases {
+    /// The head was complete.
+    pub(crate) started: Timestamp,
+    /// Connecting to the server; absent when a connection was reused.
+    pub(crate) connect: Option<Duration>,
+    /// From the request being sent to the response's head, last attempt.
+    pub(crate) first_byte: Option<Duration>,
+}
+
+/// How a request ended.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Ended {
+    /// The status that the client saw, or would have seen.
+    pub(crate) status: u16,
+    /// Set when the door answered or cut the request itself.
+    pub(crate) reason: Option<Reason>,
+    /// The client's connection can serve another request.
+    pub(crate) keep_alive: bool,
+    /// All of the request was read, and all of the response written.
+    pub(crate) complete: bool,
+    /// Body bytes from and to the client.
+    pub(crate) bytes_in: u64,
+    pub(crate) bytes_out: u64,
+    /// When the last byte was written, or the request given up.
+    pub(crate) at: Timestamp,
+}
+
+impl Exchange {
+    pub(crate) fn new(deadline: Deadline) -> Self {
+        Self {
+            request: RequestHead::default(),
+            response: ResponseHead::default(),
+            scanner: HeadScanner::default(),
+            to_server: Vec::with_capacity(1024),
+            to_client: Vec::with_capacity(1024),
+            tried: Vec::new(),
+            history: Vec::new(),
+            request_id: Vec::with_capacity(REQUEST_ID_BYTES_MAX),
+            deadline,
+            phases: Phases::default(),
+        }
+    }
+
+    /// Ready for the next request.
+    pub(crate) fn reset(&mut self) {
+        self.to_server.clear();
+        self.to_client.clear();
+        self.tried.clear();
+        self.history.clear();
+        self.request_id.clear();
+        self.deadline.limit(None);
+        self.deadline.clear();
+        self.phases = Phases::default();
+    }
+
+    /// Takes over a trusted peer's request id, or makes one of `random`.
+    pub(crate) fn identify(&mut self, bytes: &[u8], trusted: bool, random: u128) {
+        self.request_id.clear();
+        let told = if trusted { self.request.header(bytes, HeaderKind::XRequestId) } else { None };
+        let usable = |id: &&[u8]| {
+            (1..=REQUEST_ID_BYTES_MAX).contains(&id.len()) && id.iter().all(u8::is_ascii_graphic)
+        };
+        if let Some(id) = told.filter(usable) {
+            self.request_id.extend_from_slice(id);
+            return;
+        }
+        const HEX: &[u8; 16] = b"0123456789abcdef";
+        let mut digits = [0; 32];
+        for (pair, byte) in digits.chunks_exact_mut(2).zip(random.to_ne_bytes()) {
+            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
+        }
+        self.request_id.extend_from_slice(&digits);
+    }
+}

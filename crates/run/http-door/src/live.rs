@@ -1,0 +1,211 @@
+//! What is live: one configuration with its routes indexed, its servers resolved, its TLS loaded.
+//!
+//! A `Live` is built off the path, then swapped into every worker at once and never changed.
+//! Servers that were there before keep what was learned about them.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::net::{IpAddr, SocketAddr};
+use std::sync::Arc;
+use std::sync::atomic::AtomicU32;
+
+use balancing::Member;
+use model::configuration::{Listener, Pool as PoolSettings, ServerAddress};
+use model::{Configuration, Name, Timestamp};
+use net::tls::{ServerTls, TlsError};
+use tokio_rustls::TlsConnector;
+
+use crate::route::Router;
+use crate::upstream::UpstreamTls;
+
+/// The protocol the door speaks over TLS.
+const ALPN: &[&[u8]] = &[b"http/1.1"];
+
+/// Names and the addresses they stand for now.
+pub type Addresses = BTreeMap<Name, Vec<IpAddr>>;
+
+/// What is known of the servers beyond the configuration.
+#[derive(Clone, Debug, Default)]
+pub struct Known {
+    /// What their names stand for.
+    pub addresses: Addresses,
+    /// Servers, by pool and address, that were taken out of rotation while running.
+    pub drained: BTreeSet<(Name, SocketAddr)>,
+}
+
+/// One configuration, ready to serve.
+#[derive(Debug)]
+pub struct Live {
+    pub(crate) configuration: Arc<Configuration>,
+    pub(crate) router: Router,
+    pub(crate) pools: Vec<LivePool>,
+    pub(crate) listeners: Vec<LiveListener>,
+}
+
+/// A pool with its servers.
+#[derive(Debug)]
+pub(crate) struct LivePool {
+    pub(crate) balance: Arc<balancing::Pool>,
+    pub(crate) members: Vec<Member>,
+    pub(crate) tls: Option<UpstreamTls>,
+}
+
+/// A listener with its certificates.
+#[derive(Clone, Debug)]
+pub(crate) struct LiveListener {
+    pub(crate) settings: Arc<Listener>,
+    pub(crate) tls: Option<Arc<ServerTls>>,
+    /// Its connections over all workers; the same count before and after a reload.
+    pub(crate) connections: Arc<AtomicU32>,
+}
+
+/// Why a configuration cannot go live.
+#[derive(Debug, thiserror::Error)]
+pub enum LiveError {
+    /// The certificates of a listener cannot be used.
+    #[error("listener {listener:?}: TLS cannot be set up")]
+    ListenerTls {
+        /// The listener.
+        listener: Name,
+        /// Why.
+        source: TlsError,
+    },
+    /// TLS towards a pool's servers cannot be set up.
+    #[error("pool {pool:?}: TLS cannot be set up")]
+    PoolTls {
+        /// The pool.
+        pool: Name,
+        /// Why.
+        source: TlsError,
+    },
+}
+
+impl Live {
+    /// Builds what serves `configuration`, with what is `known` of its servers.
+    ///
+    /// # Errors
+    /// When a certificate or key cannot be used. What is live stays so.
+    pub fn build(
+        configuration: &Arc<Configuration>,
+        known: &Known,
+        previous: Option<&Self>,
+        now: Timestamp,
+    ) -> Result<Self, LiveError> {
+        let pools = configuration
+            .pools
+            .iter()
+            .map(|pool| LivePool::build(pool, known, previous, now))
+            .collect::<Result<_, _>>()?;
+        let listeners = configuration
+            .listeners
+            .iter()
+            .map(|listener| LiveListener::build(listener, previous))
+            .collect::<Result<_, _>>()?;
+        let router = Router::new(&configuration.routes);
+        Ok(Self { configuration: Arc::clone(configuration), router, pools, listeners })
+    }
+
+    /// The configuration it serves.
+    #[must_use]
+    pub fn configuration(&self) -> &Arc<Configuration> {
+        &self.configuration
+    }
+
+    /// The pool of this index with its decision state.
+    #[must_use]
+    pub fn pool(&self, index: usize) -> &Arc<balancing::Pool> {
+        &self.pools[index].balance
+    }
+
+    /// The members of the pool of this index, in the order of its servers.
+    #[must_use]
+    pub fn members(&self, index: usize) -> &[Member] {
+        &self.pools[index].members
+    }
+
+    /// Routes and servers, for the metrics that stay.
+    #[must_use]
+    pub fn names(&self) -> (Vec<Name>, Vec<(Name, SocketAddr)>) {
+        let routes = self.configuration.routes.iter().map(|route| route.name.clone()).collect();
+        let pools = self.configuration.pools.iter().zip(&self.pools);
+        let servers = pools
+            .flat_map(|(settings, pool)| {
+                pool.members.iter().map(|member| (settings.name.clone(), member.address))
+            })
+            .collect();
+        (routes, servers)
+    }
+}
+
+impl LivePool {
+    fn build(
+        settings: &PoolSettings,
+        known: &Known,
+        previous: Option<&Live>,
+        now: Timestamp,
+    ) -> Result<Self, LiveError> {
+        let members = members_of(settings, known);
+        let before = previous.and_then(|live| {
+            let at = live.configuration.pools.iter().position(|pool| pool.name == settings.name)?;
+            live.pools.get(at)
+        });
+        let before = before.map(|pool| &*pool.balance);
+        let balance = Arc::new(balancing::Pool::build(settings, &members, before, now));
+        let tls = settings.tls.as_ref().map(|tls| {
+            let config = net::tls::client(tls)?;
+            let server_name = tls.server_name.as_deref().map(net::tls::server_name).transpose()?;
+            Ok(UpstreamTls { connector: TlsConnector::from(config), server_name })
+        });
+        let tls = tls
+            .transpose()
+            .map_err(|source| LiveError::PoolTls { pool: settings.name.clone(), source })?;
+        Ok(Self { balance, members, tls })
+    }
+}
+
+impl LiveListener {
+    fn build(settings: &Listener, previous: Option<&Live>) -> Result<Self, LiveError> {
+        let known = previous.and_then(|live| {
+            live.listeners.iter().find(|listener| listener.settings.name == settings.name)
+        });
+        let tls = settings.tls.as_ref().map(|tls| {
+            match known.and_then(|known| known.tls.as_ref()) {
+                // Sessions begun before the reload can still be resumed.
+                Some(known) => known.reload(tls, ALPN),
+                None => ServerTls::load(tls, ALPN),
+            }
+        });
+        let tls = tls
+            .transpose()
+            .map_err(|source| LiveError::ListenerTls { listener: settings.name.clone(), source })?;
+        let connections = known.map(|known| Arc::clone(&known.connections)).unwrap_or_default();
+        Ok(Self { settings: Arc::new(settings.clone()), tls: tls.map(Arc::new), connections })
+    }
+}
+
+/// Every configured server with the addresses it stands for, each address once.
+fn members_of(settings: &PoolSettings, known: &Known) -> Vec<Member> {
+    let mut members: Vec<Member> = Vec::with_capacity(settings.servers.len());
+    for server in &settings.servers {
+        let (name, places) = match &server.address {
+            ServerAddress::Socket(address) => (None, vec![*address]),
+            ServerAddress::Name { host, port } => {
+                let found = known.addresses.get(host).map_or(&[][..], Vec::as_slice);
+                let places = found.iter().map(|ip| SocketAddr::new(*ip, *port)).collect();
+                (Some(host.clone()), places)
+            }
+        };
+        for address in places {
+            if members.iter().all(|member| member.address != address) {
+                members.push(Member {
+                    address,
+                    name: name.clone(),
+                    weight: server.weight,
+                    zone: server.zone.clone(),
+                    drain: server.drain
+                        || known.drained.contains(&(settings.name.clone(), address)),
+                });
+            }
+        }
+    }
+    members
+}

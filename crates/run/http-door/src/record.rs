@@ -1,0 +1,126 @@
+//! What is written down of a request, and the keys that are taken from it.
+
+use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
+use std::rc::Rc;
+
+use http_wire::{HeaderKind, RequestHead, Span, Version};
+use model::configuration::Action;
+use net::clock;
+use net::socket::Stream;
+use telemetry::{AccessRecord, Phases, TlsFacts};
+
+use crate::connection::Client;
+use crate::exchange::{Ended, Exchange};
+use crate::serve::head_bytes;
+use crate::worker::{View, Worker};
+
+/// Hands the request to the access log, if there is one.
+pub(crate) fn access(
+    worker: &Worker,
+    client: &Client,
+    exchange: &Exchange,
+    routed: Option<(&Rc<View>, usize)>,
+    ended: &Ended,
+) {
+    let Some(log) = &worker.shared.log else { return };
+    let listener = client.listener.settings();
+    let (request, bytes) = (&exchange.request, head_bytes(client));
+    let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
+    let field = |kind| request.header(bytes, kind).map(text);
+    let total = ended.at.since(exchange.phases.started);
+    let (route, pool, server) = places(exchange, routed);
+    log.record(AccessRecord {
+        at: clock::wall().checked_sub(total).unwrap_or_else(clock::wall),
+        client: client.origin.client(request, bytes, &listener),
+        peer: client.origin.peer,
+        method: text(request.method_text.of(bytes)),
+        host: request.authority.map(|authority| text(authority.of(bytes))),
+        target: text(request.target.of(bytes)),
+        protocol: if request.version == Version::Http10 { "HTTP/1.0" } else { "HTTP/1.1" },
+        status: ended.status,
+        reason: ended.reason,
+        route,
+        pool,
+        server,
+        attempts: u32::try_from(exchange.tried.len()).unwrap_or(u32::MAX),
+        request_id: text(&exchange.request_id),
+        user_agent: field(HeaderKind::UserAgent),
+        referer: field(HeaderKind::Referer),
+        bytes_in: ended.bytes_in,
+        bytes_out: ended.bytes_out,
+        phases: Phases {
+            head: client.head_began.map(|began| exchange.phases.started.since(began)),
+            pick: None,
+            connect: exchange.phases.connect,
+            first_byte: exchange.phases.first_byte,
+            total,
+        },
+        tls: tls_facts(&client.stream),
+        trace_id: field(HeaderKind::Traceparent)
+            .and_then(|parent| Some(parent.split('-').nth(1)?.to_owned())),
+        configuration: listener.version.clone(),
+    });
+}
+
+/// What can be said of a head that was refused: the first two words of its first line.
+pub(crate) fn unparsed(bytes: &[u8]) -> RequestHead {
+    let end = memchr::memchr2(b'\r', b'\n', bytes).unwrap_or(bytes.len());
+    let line = bytes.get(..end).unwrap_or_default();
+    let spaces: Vec<usize> = memchr::memchr_iter(b' ', line).take(2).collect();
+    let span = |start: usize, end: usize| {
+        let place = |at: usize| u32::try_from(at).unwrap_or(u32::MAX);
+        Span { start: place(start), end: place(end) }
+    };
+    let mut head = RequestHead::default();
+    if let Some(&first) = spaces.first() {
+        head.method_text = span(0, first);
+        head.target = span(first + 1, spaces.get(1).copied().unwrap_or(end));
+    }
+    head
+}
+
+type Places = (Option<model::Name>, Option<model::Name>, Option<std::net::SocketAddr>);
+
+fn places(exchange: &Exchange, routed: Option<(&Rc<View>, usize)>) -> Places {
+    let Some((view, index)) = routed else { return (None, None, None) };
+    let route = &view.live.router.routes()[index];
+    let Action::Forward { pool, .. } = &route.action else {
+        return (Some(route.name.clone()), None, None);
+    };
+    let server = exchange.tried.last().map(|server| view.pools[*pool].servers[*server].address);
+    let pool = view.live.configuration.pools[*pool].name.clone();
+    (Some(route.name.clone()), Some(pool), server)
+}
+
+fn tls_facts(stream: &Stream) -> Option<TlsFacts> {
+    let Stream::Tls(stream) = stream else { return None };
+    let (_, session) = stream.get_ref();
+    let version = match session.protocol_version() {
+        Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
+        Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
+        _ => "unknown",
+    };
+    let server_name = match &**stream {
+        tokio_rustls::TlsStream::Server(stream) => stream.get_ref().1.server_name(),
+        tokio_rustls::TlsStream::Client(_) => None,
+    };
+    Some(TlsFacts { version, server_name: server_name.map(str::to_owned) })
+}
+
+/// The same bytes give the same hash in every process, so that several doors agree.
+pub(crate) fn hash(bytes: &[u8]) -> u64 {
+    BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes)
+}
+
+/// The value of a cookie.
+pub(crate) fn cookie<'a>(request: &RequestHead, bytes: &'a [u8], name: &str) -> Option<&'a [u8]> {
+    let fields = request.headers.iter().filter(|header| header.kind == HeaderKind::Cookie);
+    fields
+        .flat_map(|field| field.value.of(bytes).split(|byte| *byte == b';'))
+        .filter_map(|pair| {
+            let pair = pair.trim_ascii();
+            let at = memchr::memchr(b'=', pair)?;
+            (pair.get(..at)? == name.as_bytes()).then(|| pair.get(at + 1..))?
+        })
+        .next()
+}

@@ -1,0 +1,138 @@
+//! The second half of an attempt: the response goes to the client, whole or cut.
+//!
+//! From here on the client has been told something, so nothing can be tried again. Both
+//! directions move at once: a response may begin before its request has ended.
+
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use balancing::Pick;
+use http_wire::Framing;
+use model::{Reason, Timestamp};
+use net::clock;
+use net::timer::Elapsed;
+
+use crate::attempt::Attempt;
+use crate::connection::Client;
+use crate::exchange::{Ended, Exchange};
+use crate::heads;
+use crate::pump::{Pump, PumpError, Side};
+use crate::upstream::ServerConnection;
+
+impl Attempt<'_> {
+    /// Passes the response on to the client.
+    pub(crate) async fn relay(
+        &mut self,
+        client: &mut Client,
+        exchange: &mut Exchange,
+        (mut server, pick): (ServerConnection, &Pick),
+        length: usize,
+    ) -> Ended {
+        let status = exchange.response.status;
+        let wants_more = exchange.request.keep_alive && !self.worker.is_closing(&client.listener);
+        // A refused upgrade ends the connection: the client may already speak its new protocol.
+        let wants_more =
+            wants_more && self.upload.is_finished() && exchange.request.upgrade.is_none();
+        let framing = exchange.response.framing;
+        let plan = heads::plan_response(framing, exchange.request.version, wants_more);
+        let Some(buffer) = server.buffer.as_mut() else { unreachable!("a head was just read") };
+        let (start, _) = buffer.bounds();
+        let bytes = buffer.bytes().get(start..start + length).unwrap_or_default();
+        let told = (exchange.request.version, &*exchange.request_id);
+        heads::write_response(&mut exchange.to_client, &exchange.response, bytes, plan, told);
+        buffer.consume(length);
+        let mut download = Pump::new(framing, plan.encoding, buffer, u64::MAX);
+        // Head and first body bytes leave in one write; a body that is malformed from its start
+        // shows itself again when it is polled.
+        drop(download.prepare(buffer, &mut exchange.to_client));
+        download.coalesce(buffer, &mut exchange.to_client);
+        client.deadline.set(client.listener.settings().timeouts.body);
+        self.answering = true;
+        self.await_server(&exchange.deadline);
+        let result = std::future::poll_fn(|context| {
+            self.poll_relay(context, client, exchange, (&mut server, &mut download))
+        })
+        .await;
+        let reason = result.err();
+        let ended = Ended {
+            status,
+            reason,
+            keep_alive: plan.keep_alive && reason.is_none(),
+            complete: self.upload.is_finished() && reason.is_none(),
+            bytes_in: self.upload.bytes(),
+            bytes_out: download.bytes(),
+            at: clock::now(),
+        };
+        if reason.is_none() {
+            self.keep(server, exchange, (pick, ended.at));
+        }
+        ended
+    }
+
+    fn poll_relay(
+        &mut self,
+        context: &mut Context<'_>,
+        client: &mut Client,
+        exchange: &mut Exchange,
+        (server, download): (&mut ServerConnection, &mut Pump),
+    ) -> Poll<Result<(), Reason>> {
+        if let Poll::Ready(failure) = self.poll_upload(context, client, exchange, server) {
+            return Poll::Ready(Err(failure.reason));
+        }
+        let Some(buffer) = server.buffer.as_mut() else {
+            return Poll::Ready(Err(Reason::Internal));
+        };
+        let ends = (&mut server.stream, &mut client.stream);
+        match download.poll(context, ends, buffer, &mut exchange.to_client) {
+            Poll::Ready(Ok(())) => return Poll::Ready(Ok(())),
+            Poll::Ready(Err(PumpError::Source)) => {
+                return Poll::Ready(Err(Reason::ServerClosed));
+            }
+            Poll::Ready(Err(PumpError::Sink)) => return Poll::Ready(Err(Reason::ClientClosed)),
+            Poll::Ready(Err(PumpError::Malformed(_) | PumpError::TooLarge)) => {
+                return Poll::Ready(Err(Reason::BadResponse));
+            }
+            Poll::Pending => {}
+        }
+        if download.take_progress() {
+            client.deadline.set(client.listener.settings().timeouts.body);
+            match download.blocked() {
+                Side::Source => self.await_server(&exchange.deadline),
+                Side::Sink => exchange.deadline.clear(),
+            }
+        }
+        let owed_by_client = match download.blocked() {
+            Side::Sink => Some(Reason::ClientTooSlow),
+            Side::Source => self.client_owes_body().then_some(Reason::BodyTimeout),
+        };
+        if let Some(reason) = owed_by_client
+            && client.deadline.poll(context).is_ready()
+        {
+            return Poll::Ready(Err(reason));
+        }
+        match exchange.deadline.poll(context) {
+            Poll::Ready(Elapsed::Limit) => Poll::Ready(Err(Reason::TotalTimeout)),
+            Poll::Ready(Elapsed::Phase) => Poll::Ready(Err(Reason::ResponseTimeout)),
+            Poll::Pending => Poll::Pending,
+        }
+    }
+
+    /// Keeps the server's connection for the next request, if it can serve one.
+    fn keep(&self, server: ServerConnection, exchange: &Exchange, (pick, now): (&Pick, Timestamp)) {
+        let clean = server.buffer.as_ref().is_none_or(net::buffer::Buffer::is_empty);
+        let reusable = exchange.response.keep_alive
+            && exchange.response.framing != Framing::Close
+            && self.upload.is_finished()
+            && clean;
+        if !reusable {
+            return;
+        }
+        // The server's own idea of its idle time is honoured, with a second in hand.
+        let told = exchange.response.keep_alive_timeout_seconds.map(|seconds| {
+            Duration::from_secs(u64::from(seconds)).saturating_sub(Duration::from_secs(1))
+        });
+        let time =
+            told.map_or(self.settings.timeouts.idle, |told| told.min(self.settings.timeouts.idle));
+        self.server(pick).idle.put(server.stream, (now, now + time), self.settings.idle_max);
+    }
+}

@@ -1,0 +1,375 @@
+//! The walk of a request: accept, admit, route, pick, forward, record.
+//!
+//! [`one_request`] reads from top to bottom in request order. Every step is a call; what a step
+//! decides is decided by the room it is named after.
+
+use std::rc::Rc;
+use std::time::Duration;
+
+use balancing::{PickRequest, Pool};
+use http_wire::Framing;
+use model::configuration::{Action, HashKey, Listener, Route};
+use model::{Reason, Timestamp};
+use net::clock;
+use telemetry::{RequestSample, RouteShard};
+
+use crate::answer::{self, Answer};
+use crate::attempt::{self, Attempt, Failure};
+use crate::connection::{Client, head_limits};
+use crate::exchange::{Ended, Exchange};
+use crate::heads::{self, RequestContext};
+use crate::pump::{Encoding, Pump, PumpError};
+use crate::record;
+use crate::route::Match;
+use crate::worker::{View, Worker};
+
+/// Serves one client connection to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, mut client: Client) {
+    loop {
+        let length = match client.read_head(&worker).await {
+            Ok(Some(length)) => length,
+            Ok(None) => return,
+            Err(reason) => {
+                refuse(&worker, &mut client, reason).await;
+                return;
+            }
+        };
+        let mut exchange = worker.lend_exchange();
+        let ended = one_request(&worker, &mut client, &mut exchange, length).await;
+        worker.take_back_exchange(exchange);
+        if !ended.keep_alive {
+            client.close(&worker, ended.complete).await;
+            return;
+        }
+        if client.buffer.as_ref().is_some_and(net::buffer::Buffer::is_empty) {
+            client.buffer = None;
+        }
+    }
+}
+
+/// Serves one request whose head is the first `length` bytes of the client's buffer.
+async fn one_request(
+    worker: &Rc<Worker>,
+    client: &mut Client,
+    exchange: &mut Exchange,
+    length: usize,
+) -> Ended {
+    exchange.phases.started = clock::now();
+    let listener = client.listener.settings();
+    if let Err(reason) = admit(worker, client, exchange, &listener, length) {
+        worker.metrics.reason(reason);
+        let ended = answer::send(client, exchange, &Answer::refusal(reason, &listener)).await;
+        record::access(worker, client, exchange, None, &ended);
+        return ended;
+    }
+    if exchange.request.path() == "*" {
+        // `OPTIONS *` asks the door itself (RFC 9110, section 9.3.7).
+        return answer_unrouted(worker, client, exchange, &Answer::fixed(204, "", "")).await;
+    }
+    let view = worker.view();
+    let index = match view.live.router.find(&exchange.request, head_bytes(client)) {
+        Match::Route(index) => index,
+        Match::WrongMethod => {
+            let allowed = view.live.router.methods(&exchange.request, head_bytes(client));
+            let answer = Answer::refusal(Reason::MethodNotAllowed, &listener).allowing(allowed);
+            return answer_unrouted(worker, client, exchange, &answer).await;
+        }
+        Match::None => {
+            let answer = Answer::refusal(Reason::NoRoute, &listener);
+            return answer_unrouted(worker, client, exchange, &answer).await;
+        }
+    };
+    let route = &view.live.router.routes()[index];
+    let counted = CountedIn::new(&view.routes[index]);
+    let ended = match &route.action {
+        Action::Forward { pool, .. } => {
+            forward(worker, client, exchange, (&view, index, *pool)).await
+        }
+        Action::Redirect { status, location } => {
+            let answer = answer::redirect(exchange, head_bytes(client), *status, location);
+            answer::send(client, exchange, &answer).await
+        }
+        Action::Respond { status, body, content_type } => {
+            let answer = Answer::fixed(*status, content_type, body);
+            answer::send(client, exchange, &answer).await
+        }
+    };
+    counted.out(&ended, exchange.phases.started);
+    record::access(worker, client, exchange, Some((&view, index)), &ended);
+    ended
+}
+
+/// A request in flight on its route. One that is dropped before it ended, by a panic or by the
+/// end of the drain time, is counted out as a defect of the door.
+struct CountedIn<'a> {
+    metrics: &'a RouteShard,
+    sample: RequestSample,
+}
+
+impl<'a> CountedIn<'a> {
+    fn new(metrics: &'a RouteShard) -> Self {
+        metrics.begin();
+        let reason = Reason::Internal;
+        let sample = RequestSample {
+            status: reason.status(),
+            duration: Duration::ZERO,
+            bytes_in: 0,
+            bytes_out: 0,
+            reason: Some(reason),
+        };
+        Self { metrics, sample }
+    }
+
+    fn out(mut self, ended: &Ended, started: Timestamp) {
+        self.sample = RequestSample {
+            status: ended.status,
+            duration: ended.at.since(started),
+            bytes_in: ended.bytes_in,
+            bytes_out: ended.bytes_out,
+            reason: ended.reason,
+        };
+    }
+}
+
+impl Drop for CountedIn<'_> {
+    fn drop(&mut self) {
+        self.metrics.end(&self.sample);
+    }
+}
+
+/// Understands the head or says why not, and gives the request its id.
+fn admit(
+    worker: &Worker,
+    client: &mut Client,
+    exchange: &mut Exchange,
+    listener: &Listener,
+    length: usize,
+) -> Result<(), Reason> {
+    let Some(buffer) = client.buffer.as_mut() else { return Err(Reason::Internal) };
+    buffer.consume(length);
+    let bytes = buffer.bytes().get(..length).unwrap_or_default();
+    let parsed = exchange.request.parse(bytes, &head_limits(listener));
+    if parsed.is_err() {
+        exchange.request = record::unparsed(bytes);
+    }
+    exchange.identify(bytes, client.origin.trusted && parsed.is_ok(), worker.random_id());
+    parsed
+}
+
+/// The bytes of the current request's head, and what follows it.
+pub(crate) fn head_bytes(client: &Client) -> &[u8] {
+    client.buffer.as_ref().map_or(&[], |buffer| buffer.bytes())
+}
+
+async fn answer_unrouted(
+    worker: &Rc<Worker>,
+    client: &mut Client,
+    exchange: &mut Exchange,
+    answer: &Answer<'_>,
+) -> Ended {
+    if let Some(reason) = answer.reason {
+        worker.metrics.reason(reason);
+    }
+    let ended = answer::send(client, exchange, answer).await;
+    record::access(worker, client, exchange, None, &ended);
+    ended
+}
+
+/// A head that could not even be read to its end.
+async fn refuse(worker: &Rc<Worker>, client: &mut Client, reason: Reason) {
+    let mut exchange = worker.lend_exchange();
+    exchange.phases.started = clock::now();
+    exchange.request = record::unparsed(client.buffer.as_ref().map_or(&[], |held| held.filled()));
+    exchange.identify(&[], false, worker.random_id());
+    worker.metrics.reason(reason);
+    let listener = client.listener.settings();
+    let ended = answer::send(client, &mut exchange, &Answer::refusal(reason, &listener)).await;
+    record::access(worker, client, &exchange, None, &ended);
+    worker.take_back_exchange(exchange);
+    client.close(worker, false).await;
+}
+
+/// Forwards the request to a server of the pool, to another one if that fails and it may.
+async fn forward(
+    worker: &Rc<Worker>,
+    client: &mut Client,
+    exchange: &mut Exchange,
+    (view, route_index, pool_index): (&Rc<View>, usize, usize),
+) -> Ended {
+    let route = &view.live.router.routes()[route_index];
+    let pool = &view.live.pools[pool_index];
+    let settings = &view.live.configuration.pools[pool_index];
+    let listener = client.listener.settings();
+    let bytes_max = route.body_bytes_max.unwrap_or(listener.limits.body_bytes_max);
+    if matches!(exchange.request.framing, Framing::Length(length) if length > bytes_max) {
+        return answer::send(client, exchange, &Answer::refusal(Reason::BodyTooLarge, &listener))
+            .await;
+    }
+    exchange.deadline.limit(route.total_timeout.or(settings.timeouts.total));
+    pool.balance.retries().deposit();
+    let mut upload = match begin_upload(client, exchange, route, bytes_max) {
+        Ok(upload) => upload,
+        Err(reason) => {
+            return answer::send(client, exchange, &Answer::refusal(reason, &listener)).await;
+        }
+    };
+    let hash = hash_of(&settings.balance, client, exchange, &listener);
+    let mut now = exchange.phases.started;
+    loop {
+        let wanted = PickRequest { hash, tried: &exchange.tried };
+        let picked = pool.balance.pick(&wanted, now, &mut worker.dice.borrow_mut());
+        let Ok(pick) = picked else {
+            let answer = Answer::refusal(last_reason(exchange, Reason::NoServer), &listener);
+            return answer::send(client, exchange, &answer).await;
+        };
+        exchange.tried.push(pick.index());
+        let attempt = Attempt {
+            worker,
+            view,
+            pool_index,
+            settings,
+            route,
+            upload: &mut upload,
+            watches_client: false,
+            answering: false,
+            awaits_continue: exchange.request.expect_continue,
+        };
+        let failure = match attempt::run(attempt, client, exchange, (pick, now)).await {
+            Ok(ended) => return ended,
+            Err(failure) => failure,
+        };
+        now = failure.at;
+        exchange.history.push(failure.reason);
+        let attempts_max = settings.retries.attempts_max;
+        let wanted = may_repeat(&failure, exchange, &upload, (attempts_max, &pool.balance));
+        if !wanted || !pays(&failure, exchange, (view, pool_index), now) {
+            let answer = Answer::refusal(failure.reason, &listener);
+            return answer::send(client, exchange, &answer).await;
+        }
+        if upload.has_sent() {
+            write_request_head(client, exchange, route);
+            upload.restart(&mut exchange.to_server);
+        }
+    }
+}
+
+/// Whether a 101 switches to the protocol that the client offered (RFC 9110, section 7.8).
+pub(crate) fn upgrade_was_asked(exchange: &Exchange, response: &[u8], request: &[u8]) -> bool {
+    match (exchange.request.upgrade, exchange.response.upgrade) {
+        (Some(asked), Some(given)) => asked.of(request).eq_ignore_ascii_case(given.of(response)),
+        _ => false,
+    }
+}
+
+fn last_reason(exchange: &Exchange, otherwise: Reason) -> Reason {
+    exchange.history.last().copied().unwrap_or(otherwise)
+}
+
+/// Writes the head for the server and decodes what of the body is there already.
+fn begin_upload(
+    client: &mut Client,
+    exchange: &mut Exchange,
+    route: &Route,
+    bytes_max: u64,
+) -> Result<Pump, Reason> {
+    write_request_head(client, exchange, route);
+    let Some(buffer) = client.buffer.as_mut() else { return Err(Reason::Internal) };
+    let framing = exchange.request.framing;
+    let encoding = if framing == Framing::Chunked { Encoding::Chunked } else { Encoding::Identity };
+    let mut upload = Pump::new(framing, encoding, buffer, bytes_max);
+    match upload.prepare(buffer, &mut exchange.to_server) {
+        Ok(()) => Ok(upload),
+        Err(PumpError::Malformed(reason)) => Err(reason),
+        Err(PumpError::TooLarge) => Err(Reason::BodyTooLarge),
+        Err(PumpError::Source | PumpError::Sink) => Err(Reason::Internal),
+    }
+}
+
+pub(crate) fn write_request_head(client: &Client, exchange: &mut Exchange, route: &Route) {
+    let replace_prefix = match &route.action {
+        Action::Forward { replace_prefix: Some(replacement), .. } => {
+            Some((route.path.prefix_length(), &**replacement))
+        }
+        Action::Forward { .. } | Action::Redirect { .. } | Action::Respond { .. } => None,
+    };
+    let context = RequestContext {
+        origin: &client.origin,
+        forwarded: client.listener.settings().forwarded,
+        request_id: &exchange.request_id,
+        replace_prefix,
+    };
+    heads::write_request(&mut exchange.to_server, &exchange.request, head_bytes(client), &context);
+}
+
+/// Whether another server may be asked: the server failed, what was sent can be sent again, and
+/// doing so twice does no harm.
+fn may_repeat(
+    failure: &Failure,
+    exchange: &Exchange,
+    upload: &Pump,
+    (attempts_max, pool): (u32, &Pool),
+) -> bool {
+    // The same server is asked again only when it may have been an accident of the connection.
+    let worthwhile = failure.reason == Reason::ServerClosed || exchange.tried.len() < pool.len();
+    let harmless = !upload.has_sent()
+        || (failure.repeatable && upload.can_restart() && exchange.request.method.is_idempotent());
+    failure.cause.is_some()
+        && harmless
+        && worthwhile
+        && failure.reason != Reason::TotalTimeout
+        && exchange.tried.len() < attempts_max as usize
+}
+
+/// Takes one retry from the pool's budget, unless the failure has paid already.
+fn pays(
+    failure: &Failure,
+    exchange: &Exchange,
+    (view, pool_index): (&View, usize),
+    now: Timestamp,
+) -> bool {
+    let paid = failure.paid || view.live.pools[pool_index].balance.retries().withdraw(now);
+    if !paid && let Some(last) = exchange.tried.last() {
+        view.pools[pool_index].servers[*last].metrics.retry_refused();
+    }
+    paid
+}
+
+fn hash_of(
+    balance: &model::configuration::Balance,
+    client: &Client,
+    exchange: &Exchange,
+    listener: &Listener,
+) -> Option<u64> {
+    let model::configuration::Balance::Maglev(key) = balance else { return None };
+    let (request, bytes) = (&exchange.request, head_bytes(client));
+    match key {
+        HashKey::ClientAddress => {
+            let address = client.origin.client(request, bytes, listener);
+            Some(record::hash(address.to_string().as_bytes()))
+        }
+        HashKey::Path => Some(record::hash(request.path().as_bytes())),
+        HashKey::Header(name) => request.header_named(bytes, name).map(record::hash),
+        HashKey::Cookie(name) => record::cookie(request, bytes, name).map(record::hash),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_counts_the_request_out() {
+        let registry = std::sync::Arc::new(telemetry::Registry::new(1));
+        let metrics = registry.route(0, &"web".into());
+        let mut collector = telemetry::Collector::new(std::sync::Arc::clone(&registry));
+        let panicked = std::panic::catch_unwind(|| {
+            let _counted = CountedIn::new(&metrics);
+            panic!("a defect");
+        });
+        assert!(panicked.is_err());
+        let route = model::fact::RouteFacts { name: "web".to_owned(), ..Default::default() };
+        let gauges = model::fact::Snapshot { routes: vec![route], ..Default::default() };
+        let facts = collector.collect(gauges).routes.remove(0);
+        assert_eq!((facts.in_flight, facts.requests, facts.by_class), (0, 1, [0, 0, 0, 0, 1]));
+    }
+}

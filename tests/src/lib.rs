@@ -1,0 +1,33 @@
+//! Black-box tests of the real binary over real sockets, beside real peers.
+//!
+//! [`Door`] runs the binary, [`Backend`] is a server whose every byte is scripted and recorded,
+//! [`Client`] sends what it is told and reads strictly. Nothing here sleeps: whoever waits,
+//! waits on a condition, and gives up loudly after [`PATIENCE`].
+//!
+//! Invariant: every port is chosen by the system and every file is in a folder of its own, so
+//! that all tests run side by side.
+
+mod admin;
+mod backend;
+mod client;
+mod door;
+pub mod fort;
+pub mod load;
+mod message;
+mod sample;
+mod setup;
+mod wait;
+
+use std::time::Duration;
+
+pub use admin::AdminAnswer;
+pub use backend::{Backend, Peer};
+pub use client::{Broken, Client, Wire};
+pub use door::{Door, Finished, binary, tidegate};
+pub use message::{Fields, Request, Response, chunked, ok, response};
+pub use sample::Sample;
+pub use setup::Setup;
+pub use wait::{Gate, eventually, eventually_some};
+
+/// How long anything may take before a test gives up. Far above what is ever needed.
+pub const PATIENCE: Duration = Duration::from_secs(10);

@@ -1,0 +1,58 @@
+//! Benches: the promised numbers, measured beside the peers on this machine.
+//!
+//! Every bench prints a table with medians and spreads, and ends with exit code 3 where a bar
+//! is missed. The measuring parts that need their own core are processes of their own, built
+//! with the profile `dist` like the door they measure.
+
+mod backend;
+mod bars;
+mod configurations;
+mod doors;
+mod epoll;
+mod forwarder;
+mod http;
+mod idle;
+mod pacer;
+mod processes;
+mod report;
+mod summary;
+mod wrk;
+
+use crate::Outcome;
+
+/// The benches there are.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Command {
+    /// CPU per request and memory per connection, interleaved with nginx, HAProxy and a raw forwarder.
+    Http(http::Options),
+}
+
+/// The parts of a bench that run as processes of their own.
+#[derive(Debug, clap::Subcommand)]
+pub(crate) enum Part {
+    /// Become another program on one core, which ends when this bench ends.
+    Confine(processes::ConfineOptions),
+    /// Answer requests with fixed bodies.
+    Backend(backend::Options),
+    /// Forward bytes, nothing more.
+    Forward(forwarder::Options),
+    /// Send requests at a fixed rate, whatever comes back.
+    Pace(pacer::Options),
+}
+
+/// Runs a bench.
+pub(crate) fn run(command: &Command) -> anyhow::Result<Outcome> {
+    match command {
+        Command::Http(options) => http::run(options),
+    }
+}
+
+/// Runs a part of one.
+pub(crate) fn run_part(part: &Part) -> anyhow::Result<Outcome> {
+    match part {
+        Part::Confine(options) => processes::confine(options).map(|()| Outcome::Clean),
+        Part::Backend(options) => backend::run(options).map(|()| Outcome::Clean),
+        Part::Forward(options) => forwarder::run(options).map(|()| Outcome::Clean),
+        Part::Pace(options) => pacer::run(options).map(|()| Outcome::Clean),
+    }
+}
