@@ -7,11 +7,13 @@
 mod backend;
 mod bars;
 mod configurations;
+mod delayed;
 mod doors;
 mod epoll;
 mod forwarder;
 mod http;
 mod idle;
+mod load;
 mod pacer;
 mod processes;
 mod report;
@@ -25,6 +27,8 @@ use crate::Outcome;
 pub(crate) enum Command {
     /// CPU per request and memory per connection, interleaved with nginx, HAProxy and a raw forwarder.
     Http(http::Options),
+    /// How exact the load generator is, and what it costs beside wrk and oha.
+    Load(load::Options),
 }
 
 /// The parts of a bench that run as processes of their own.
@@ -34,6 +38,8 @@ pub(crate) enum Part {
     Confine(processes::ConfineOptions),
     /// Answer requests with fixed bodies.
     Backend(backend::Options),
+    /// Answer each request after a known time.
+    Delayed(delayed::Options),
     /// Forward bytes, nothing more.
     Forward(forwarder::Options),
     /// Send requests at a fixed rate, whatever comes back.
@@ -44,6 +50,7 @@ pub(crate) enum Part {
 pub(crate) fn run(command: &Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Http(options) => http::run(options),
+        Command::Load(options) => load::run(options),
     }
 }
 
@@ -52,6 +59,7 @@ pub(crate) fn run_part(part: &Part) -> anyhow::Result<Outcome> {
     match part {
         Part::Confine(options) => processes::confine(options).map(|()| Outcome::Clean),
         Part::Backend(options) => backend::run(options).map(|()| Outcome::Clean),
+        Part::Delayed(options) => delayed::run(options).map(|()| Outcome::Clean),
         Part::Forward(options) => forwarder::run(options).map(|()| Outcome::Clean),
         Part::Pace(options) => pacer::run(options).map(|()| Outcome::Clean),
     }

@@ -19,7 +19,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 7] = [
+const NEEDS: [Need; 8] = [
     Need { name: "nginx", package: "nginx-light", present: || shell::find("nginx").is_some() },
     Need { name: "haproxy", package: "haproxy", present: || shell::find("haproxy").is_some() },
     Need { name: "wrk", package: "wrk", present: || shell::find("wrk").is_some() },
@@ -36,7 +36,20 @@ const NEEDS: [Need; 7] = [
                 .any(|python| shell::succeeds(python, &["-c", "import requests"]))
         },
     },
+    Need {
+        name: "PostgreSQL's server",
+        // Debian also starts a cluster of the system's: the tests use their own and leave it alone.
+        package: "postgresql",
+        present: postgresql,
+    },
 ];
+
+/// Debian keeps the server's programs off the search path, one folder per version.
+fn postgresql() -> bool {
+    let versions = std::fs::read_dir("/usr/lib/postgresql").into_iter().flatten().flatten();
+    let mut servers = versions.map(|version| version.path().join("bin/initdb"));
+    servers.any(|server| server.is_file()) || shell::find("initdb").is_some()
+}
 
 /// Installs, builds, tests, sums up.
 pub(crate) fn run() -> anyhow::Result<Outcome> {

@@ -112,6 +112,30 @@ impl Workshop {
         Ok(text)
     }
 
+    /// As [`Self::run`]; gives its CPU time, user and system of all its threads, in seconds too.
+    pub(super) fn run_measured(&self, command: &[String]) -> anyhow::Result<(String, f64)> {
+        let log = self.folder.join("measured.log");
+        let output = File::create(&log).context("cannot make a log")?;
+        let errors = self.folder.join("measured.errors");
+        let mut child = self
+            .command(self.load_core, command)
+            .stdout(output)
+            .stderr(File::create(&errors).context("cannot make a log")?)
+            .spawn()
+            .with_context(|| format!("cannot run {}", command.join(" ")))?;
+        // A process that ended and was not waited for still has its account.
+        rustix::process::waitid(
+            rustix::process::WaitId::Pid(Pid::from_child(&child)),
+            rustix::process::WaitIdOptions::EXITED | rustix::process::WaitIdOptions::NOWAIT,
+        )?;
+        let used = ticked_seconds(child.id());
+        let status = child.wait()?;
+        let text = std::fs::read_to_string(&log)?;
+        let errors = std::fs::read_to_string(&errors)?;
+        ensure!(status.success(), "{} failed: {text}{errors}", command.join(" "));
+        Ok((text, used?))
+    }
+
     fn command(&self, core: usize, command: &[String]) -> Command {
         let mut confined = Command::new(&self.xtask);
         confined
@@ -208,6 +232,11 @@ fn cpu_seconds(process: u32) -> anyhow::Result<f64> {
     if let Some(seconds) = scheduled_seconds(Path::new("/proc").join(process.to_string())) {
         return Ok(seconds);
     }
+    ticked_seconds(process)
+}
+
+/// CPU time of a process and its threads that ended, from ticks of 10 ms.
+fn ticked_seconds(process: u32) -> anyhow::Result<f64> {
     let fields = stat(process).context("the process has ended")?;
     let field = |index: usize| -> anyhow::Result<f64> {
         Ok(fields.get(index).context("short /proc/PID/stat")?.parse()?)

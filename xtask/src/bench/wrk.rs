@@ -35,7 +35,7 @@ pub(super) fn run(
 }
 
 /// Reads the counts; `None` when the report has none.
-fn parse(output: &str) -> Option<Report> {
+pub(super) fn parse(output: &str) -> Option<Report> {
     let mut report = Report::default();
     let mut found = false;
     for line in output.lines().map(str::trim) {

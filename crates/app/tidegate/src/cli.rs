@@ -1,11 +1,9 @@
 //! The command line: names, help and ranges. What a command does is in `commands`.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use rehearsal::sample::{Distribution, SampleSettings};
 
 /// A front door for HTTP services: balances, watches, and says what it does.
 #[derive(Debug, Parser)]
@@ -74,9 +72,27 @@ pub(crate) enum Command {
         out: Option<PathBuf>,
     },
     /// Run a test server that can be made slow, failing or ill while it runs
-    SampleApp(SampleAppArguments),
+    SampleApp(crate::commands::sample_app::SampleAppArguments),
     /// Run a front door, three servers and gentle load on this machine, and watch them
     Demo(DemoArguments),
+    /// Replay outages on this machine, with tidegate, nginx or HAProxy at the front
+    Drill(crate::commands::drill::DrillArguments),
+    /// Send load to a web stack, or find out how much it carries
+    Load(crate::commands::load::LoadArguments),
+    /// Undo what a drill broke when the drill is no longer there to do it
+    #[command(hide = true)]
+    DrillWatchdog {
+        /// Folders of drills are removed inside this one alone
+        #[arg(long, value_name = "DIR")]
+        scratch: PathBuf,
+    },
+    /// Become another program
+    #[command(hide = true)]
+    Exec {
+        /// The program and its arguments
+        #[arg(required = true, last = true, value_name = "COMMAND")]
+        command: Vec<std::ffi::OsString>,
+    },
 }
 
 #[derive(Debug, Args)]
@@ -138,91 +154,6 @@ pub(crate) struct StatusArguments {
 }
 
 #[derive(Debug, Args)]
-pub(crate) struct SampleAppArguments {
-    /// Where to listen; port 0 lets the system choose. The address is the first line of output
-    #[arg(long, value_name = "ADDR", default_value = "127.0.0.1:3001")]
-    pub(crate) listen: SocketAddr,
-
-    /// In each answer, as text and as the header x-server
-    #[arg(long, default_value = "sample")]
-    name: String,
-
-    /// Mean time of work per request (20ms, 1.5s)
-    #[arg(long, value_name = "TIME", default_value = "20ms", value_parser = parse_duration)]
-    service_time: Duration,
-
-    /// How the time of one request varies around the mean
-    #[arg(long, value_name = "NAME", default_value = "fixed")]
-    distribution: DistributionName,
-
-    /// Requests served at once, 1 to 10000
-    #[arg(long, value_name = "N", default_value_t = 5)]
-    concurrency: usize,
-
-    /// Requests that may wait, 0 to 10000; further ones are answered 503
-    #[arg(long, value_name = "N", default_value_t = 10_000)]
-    queue_max: usize,
-
-    /// The share of requests that fail, 0 to 1
-    #[arg(long, value_name = "SHARE", default_value_t = 0.0)]
-    error_rate: f64,
-
-    /// The status of a failing request, 400 to 599
-    #[arg(long, value_name = "STATUS", default_value_t = 500)]
-    error_status: u16,
-
-    /// Answer failing requests at once instead of after their service time
-    #[arg(long)]
-    fast_errors: bool,
-
-    /// The path of the health check
-    #[arg(long, value_name = "PATH", default_value = "/health")]
-    health_path: String,
-
-    /// Start with a failing health check
-    #[arg(long)]
-    unhealthy: bool,
-
-    /// Bytes of an ordinary answer's body, up to 16777216
-    #[arg(long, value_name = "N", default_value_t = 100)]
-    body_bytes: usize,
-}
-
-#[derive(Clone, Copy, Debug, ValueEnum)]
-enum DistributionName {
-    Fixed,
-    Exponential,
-    Lognormal,
-}
-
-impl SampleAppArguments {
-    /// The settings these arguments stand for.
-    ///
-    /// # Errors
-    /// In words, when one is out of range.
-    pub(crate) fn settings(&self) -> Result<SampleSettings, String> {
-        let settings = SampleSettings {
-            name: self.name.clone(),
-            service_time_ms: self.service_time.as_secs_f64() * 1_000.0,
-            distribution: match self.distribution {
-                DistributionName::Fixed => Distribution::Fixed,
-                DistributionName::Exponential => Distribution::Exponential,
-                DistributionName::Lognormal => Distribution::Lognormal,
-            },
-            concurrency: self.concurrency,
-            queue_max: self.queue_max,
-            error_rate: self.error_rate,
-            error_status: self.error_status,
-            fast_errors: self.fast_errors,
-            health_path: self.health_path.clone(),
-            healthy: !self.unhealthy,
-            body_bytes: self.body_bytes,
-        };
-        settings.checked()
-    }
-}
-
-#[derive(Debug, Args)]
 pub(crate) struct DemoArguments {
     /// End after this many seconds with a summary
     #[arg(long = "for", value_name = "SECONDS", value_parser = clap::value_parser!(u64).range(1..=86_400))]
@@ -238,7 +169,7 @@ pub(crate) struct DemoArguments {
 }
 
 /// `20ms`, `1.5s`, `2m`, `500us`.
-fn parse_duration(text: &str) -> Result<Duration, String> {
+pub(crate) fn parse_duration(text: &str) -> Result<Duration, String> {
     let wrong = || "expected a number with a unit: 500us, 20ms, 1.5s or 2m".to_owned();
     let digits = text
         .find(|character: char| !character.is_ascii_digit() && character != '.')
@@ -279,21 +210,5 @@ mod tests {
         for wrong in ["", "20", "ms", "20 parsecs", "-1s", "1..5s", "1e400s", "ü"] {
             check(wrong, None);
         }
-    }
-
-    #[test]
-    fn sample_arguments_are_checked() {
-        let settings = |arguments: &[&str]| {
-            let cli =
-                Cli::try_parse_from(["tidegate", "sample-app"].iter().chain(arguments)).unwrap();
-            let Command::SampleApp(arguments) = cli.command else { panic!("another command") };
-            arguments.settings()
-        };
-        assert_eq!(settings(&[]), Ok(SampleSettings::default()));
-        assert_eq!(
-            settings(&["--service-time", "1s"]).map(|settings| settings.service_time_ms),
-            Ok(1_000.0)
-        );
-        assert_eq!(settings(&["--error-rate", "2"]), Err("error_rate must be 0 to 1".to_owned()));
     }
 }

@@ -16,3 +16,8 @@ pub(crate) fn failed() -> ExitCode {
 pub(crate) fn usage() -> ExitCode {
     ExitCode::from(2)
 }
+
+/// 3: a gate was breached: what was demanded of a run did not hold.
+pub(crate) fn breached() -> ExitCode {
+    ExitCode::from(3)
+}

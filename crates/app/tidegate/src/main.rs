@@ -39,7 +39,11 @@ fn main() -> ExitCode {
         Command::Completions { shell } => commands::papers::completions(shell),
         Command::Man { out } => commands::papers::man(out.as_deref()),
         Command::SampleApp(arguments) => commands::sample_app::run(&arguments),
+        Command::Load(arguments) => commands::load::run(&arguments),
         Command::Demo(arguments) => demo::run(&arguments),
+        Command::Drill(arguments) => commands::drill::run(&arguments),
+        Command::DrillWatchdog { scratch } => commands::drill_watchdog::run(&scratch),
+        Command::Exec { command } => commands::exec::run(&command),
     }
 }
 

@@ -2,11 +2,13 @@
 //!
 //! The only room that knows TOML. [`read`] fetches the text, [`check`] turns it into
 //! [`model::Configuration`] or says what is wrong, `render_*` show it; [`schema`] and
-//! [`reference`] describe what may be written.
+//! [`reference`] describe what may be written. [`check_drill`] and [`load_plan`] do the same for
+//! drills and loads.
 //! Invariant: `check` never panics, whatever the text, and makes a configuration only when no
 //! finding is an error.
 
 mod admin;
+mod drill;
 mod environment;
 mod finding;
 mod listen;
@@ -30,6 +32,9 @@ use model::Name;
 use model::configuration::Configuration;
 use toml::de::{DeTable, DeValue};
 
+pub use drill::{
+    CheckedDrill, CheckedLoadPlan, check_drill, drill_reference, drill_schema, load_plan,
+};
 pub use environment::Environment;
 pub use finding::{Finding, Related, Severity};
 pub use reference::reference;
@@ -139,7 +144,7 @@ pub fn check(source: &Source, environment: &Environment) -> Checked {
 
 /// The whole document, as far as it can be read; only worth something without errors.
 fn configuration(root: &DeValue<'_>, context: Context<'_>, text: &str) -> Option<Configuration> {
-    let mut root = Value::root(root, context).table("a table")?;
+    let mut root = Value::root("the configuration", root, context).table("a table")?;
     let door = admin::door(&mut root);
     let listeners = listen::listeners(&mut root, &door);
     let pools = pool::pools(&mut root);

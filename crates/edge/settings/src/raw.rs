@@ -315,17 +315,17 @@ struct RawFalse(bool);
 /// `true`.
 #[derive(JsonSchema)]
 #[schemars(extend("const" = true))]
-struct RawTrue(bool);
+pub(crate) struct RawTrue(bool);
 
 /// A duration such as `"250ms"`, `"1s"` or `"1m30s"`.
 #[derive(JsonSchema)]
 #[schemars(extend("format" = "duration-with-unit", "pattern" = "^([0-9]+h)?([0-9]+m)?([0-9]+s)?([0-9]+ms)?$"))]
-struct RawDuration(String);
+pub(crate) struct RawDuration(String);
 
 /// A size such as `"16KiB"` or `"1MB"`; a plain integer is bytes.
 #[derive(JsonSchema)]
 #[schemars(untagged, extend("format" = "size-with-unit"))]
-enum RawSize {
+pub(crate) enum RawSize {
     Text(#[schemars(regex(pattern = "^[0-9]+([KMGT]i?)?B$"))] String),
     Bytes(u64),
 }

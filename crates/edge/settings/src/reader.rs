@@ -40,9 +40,14 @@ pub(crate) struct Value<'a> {
 }
 
 impl<'a> Value<'a> {
-    /// The whole document.
-    pub(crate) fn root(inner: &'a DeValue<'a>, context: Context<'a>) -> Self {
-        Self { name: "the configuration", key_span: 0..0, span: 0..0, context, inner }
+    /// The whole document, under the name it has in messages, such as `the configuration`.
+    pub(crate) fn root(name: &'a str, inner: &'a DeValue<'a>, context: Context<'a>) -> Self {
+        Self { name, key_span: 0..0, span: 0..0, context, inner }
+    }
+
+    /// The same value under another name in messages.
+    pub(crate) fn named(&self, name: &'a str) -> Self {
+        Self { name, ..self.clone() }
     }
 
     pub(crate) fn as_text(&self) -> Option<&'a str> {
@@ -141,22 +146,41 @@ impl<'a> Value<'a> {
         number
     }
 
-    /// A number from 0 to 1, integer or float.
-    pub(crate) fn ratio(&self) -> Option<f64> {
+    /// A number in `range`, integer or float.
+    pub(crate) fn decimal(&self, range: &RangeInclusive<f64>) -> Option<f64> {
         let digits = match (self.inner.as_float(), self.inner.as_integer()) {
             (Some(float), _) => float.as_str(),
             (None, Some(integer)) if integer.radix() == 10 => integer.as_str(),
             (None, _) => {
-                self.wrong_type("a number from 0 to 1");
+                self.wrong_type(&format!("a number from {} to {}", range.start(), range.end()));
                 return None;
             }
         };
-        let number = digits.parse::<f64>().ok().filter(|number| (0.0..=1.0).contains(number));
+        let number = digits.parse::<f64>().ok().filter(|number| range.contains(number));
         if number.is_none() {
-            self.out_of_range("0", "1");
+            self.out_of_range(&range.start().to_string(), &range.end().to_string());
         }
         // Adding zero turns a negative zero into zero.
         number.map(|number| number + 0.0)
+    }
+
+    /// A rate such as `200/s`, per second, in `range`.
+    pub(crate) fn rate(&self, range: &RangeInclusive<f64>) -> Option<f64> {
+        let Some(text) = self.as_text() else {
+            self.wrong_type("a rate such as \"200/s\"");
+            return None;
+        };
+        match units::rate(text) {
+            Ok(rate) if range.contains(&rate) => Some(rate),
+            Ok(_) | Err(UnitError::TooLarge) => {
+                self.out_of_range(&format!("{}/s", range.start()), &format!("{}/s", range.end()));
+                None
+            }
+            Err(error) => {
+                self.wrong_unit("rate", &error, "write it like \"200/s\" or \"0.5/s\"");
+                None
+            }
+        }
     }
 
     /// A duration in `range`.
@@ -402,7 +426,16 @@ impl<'a> Table<'a> {
     }
 
     pub(crate) fn ratio(&mut self, key: &'static str, default: f64) -> f64 {
-        self.get(key).and_then(|value| value.ratio()).unwrap_or(default)
+        self.decimal(key, default, 0.0..=1.0)
+    }
+
+    pub(crate) fn decimal(
+        &mut self,
+        key: &'static str,
+        default: f64,
+        range: RangeInclusive<f64>,
+    ) -> f64 {
+        self.get(key).and_then(|value| value.decimal(&range)).unwrap_or(default)
     }
 
     pub(crate) fn boolean(&mut self, key: &'static str, default: bool) -> bool {

@@ -1,4 +1,4 @@
-//! The configuration reference in Markdown, written from the schema.
+//! The references of the configuration and of drills in Markdown, written from their schemas.
 //!
 //! One heading for each table, one row for each key, in the order of the schema. What is missing
 //! here is missing in the schema, and so in the editor too.
@@ -12,15 +12,32 @@ use crate::schema::schema;
 /// The configuration reference as Markdown: every key, type, default and description.
 #[must_use]
 pub fn reference() -> String {
-    let mut text = String::from(INTRODUCTION);
-    let schema = schema();
-    for (key, section) in properties(&schema) {
-        match named_entry(section) {
-            Some(entry) => table(&mut text, &format!("{key}.NAME"), section, entry),
-            None => table(&mut text, key, section, section),
+    page(INTRODUCTION, &schema())
+}
+
+/// The reference of a schema behind its introduction.
+pub(crate) fn page(introduction: &str, schema: &Value) -> String {
+    let mut text = introduction.to_owned();
+    let plain: Vec<_> = properties(schema).filter(|(_, section)| !is_section(section)).collect();
+    if !plain.is_empty() {
+        text.push_str("\n## At the top\n\n");
+        rows(&mut text, schema, plain.into_iter());
+    }
+    for (key, section) in properties(schema).filter(|(_, section)| is_section(section)) {
+        match (named_entry(section), section.get("items")) {
+            (Some(entry), _) => table(&mut text, &format!("{key}.NAME"), section, entry),
+            (None, Some(element)) => table(&mut text, &format!("[{key}]"), section, element),
+            (None, None) => table(&mut text, key, section, section),
         }
     }
     text
+}
+
+/// Whether this is a table or tables, and no plain key.
+fn is_section(schema: &Value) -> bool {
+    named_entry(schema).is_some()
+        || schema.get(DESCRIBED_AT).is_some()
+        || !tables(schema).is_empty()
 }
 
 const INTRODUCTION: &str = "\
@@ -58,8 +75,14 @@ pub(crate) fn named_entry(schema: &Value) -> Option<&Value> {
     schema.get("additionalProperties").filter(|entry| entry.is_object())
 }
 
-/// The tables a value may be: itself, one of several forms, or the elements of an array.
+/// Where the keys of a table are described that may stand in several places.
+const DESCRIBED_AT: &str = "x-described-at";
+
+/// The tables a value may be that are described where it stands: itself, one of several forms, or the elements of an array.
 pub(crate) fn tables(schema: &Value) -> Vec<&Value> {
+    if schema.get(DESCRIBED_AT).is_some() {
+        return Vec::new();
+    }
     if schema.get("properties").is_some() {
         return vec![schema];
     }
@@ -76,7 +99,26 @@ fn table(text: &mut String, path: &str, section: &Value, schema: &Value) {
     let depth = if name.starts_with("`[") { "##" } else { "###" };
     write!(text, "\n{depth} {name}\n\n{}\n\n", string(section, "description"))
         .expect("a String takes all text");
+    if let Some(place) = section.get(DESCRIBED_AT).and_then(Value::as_str) {
+        writeln!(text, "Its keys are those of `{place}`.").expect("a String takes all text");
+        return;
+    }
+    rows(text, schema, properties(schema));
+    for (key, property) in properties(schema) {
+        for inner in tables(property) {
+            table(text, &format!("{}.{key}", path.trim_matches(['[', ']'])), property, inner);
+        }
+    }
+}
+
+/// One row for each of these keys of a table, and what their words mean where that is described.
+fn rows<'v>(
+    text: &mut String,
+    schema: &'v Value,
+    keys: impl Iterator<Item = (&'v String, &'v Value)>,
+) {
     text.push_str("| key | type | default | meaning |\n| --- | --- | --- | --- |\n");
+    let mut words = String::new();
     let required: Vec<&str> = schema
         .get("required")
         .and_then(Value::as_array)
@@ -84,7 +126,7 @@ fn table(text: &mut String, path: &str, section: &Value, schema: &Value) {
         .flatten()
         .filter_map(Value::as_str)
         .collect();
-    for (key, property) in properties(schema) {
+    for (key, property) in keys {
         let default = match property.get("default") {
             _ if required.contains(&key.as_str()) => "required".to_owned(),
             Some(value) => format!("`{value}`"),
@@ -97,11 +139,19 @@ fn table(text: &mut String, path: &str, section: &Value, schema: &Value) {
         let kind = cell(&kind(property));
         writeln!(text, "| `{key}` | {kind} | {default} | {meaning} |")
             .expect("a String takes all text");
+        describe_words(&mut words, key, property);
     }
-    for (key, property) in properties(schema) {
-        for inner in tables(property) {
-            table(text, &format!("{path}.{key}"), property, inner);
-        }
+    text.push_str(&words);
+}
+
+/// The words a key may have, each with its meaning, if they have one.
+fn describe_words(text: &mut String, key: &str, schema: &Value) {
+    let words = schema.get("oneOf").and_then(Value::as_array);
+    let Some(words) = words else { return };
+    write!(text, "\n| `{key}` | meaning |\n| --- | --- |\n").expect("a String takes all text");
+    for word in words {
+        let meaning = cell(string(word, "description"));
+        writeln!(text, "| {} | {meaning} |", kind(word)).expect("a String takes all text");
     }
 }
 
@@ -119,6 +169,7 @@ fn kind(schema: &Value) -> String {
     match string(schema, "format") {
         "duration-with-unit" => return "duration".to_owned(),
         "size-with-unit" => return "size".to_owned(),
+        "rate-with-unit" => return "rate".to_owned(),
         _ => {}
     }
     if let Some(words) = schema.get("enum").and_then(Value::as_array) {
@@ -126,6 +177,9 @@ fn kind(schema: &Value) -> String {
     }
     if let Some(only) = schema.get("const") {
         return format!("`{only}`");
+    }
+    if schema.get("oneOf").is_some() {
+        return "one of the words below".to_owned();
     }
     if let Some(forms) = schema.get("anyOf").and_then(Value::as_array) {
         return forms.iter().map(kind).collect::<Vec<_>>().join(" or ");

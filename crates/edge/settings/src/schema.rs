@@ -1,8 +1,9 @@
-//! The JSON Schema of the configuration, for editors and for the reference.
+//! The JSON Schema of the configuration and of drills, for editors and for the reference.
 //!
 //! Self-contained: every subschema stands where it is used, since editors' TOML plugins differ
 //! in how well they follow references.
 
+use schemars::JsonSchema;
 use schemars::generate::SchemaSettings;
 use schemars::transform::RecursiveTransform;
 use serde_json::Value;
@@ -12,9 +13,14 @@ use crate::raw::RawConfiguration;
 /// The JSON Schema (draft 7) of a configuration, with descriptions and defaults.
 #[must_use]
 pub fn schema() -> Value {
+    of::<RawConfiguration>()
+}
+
+/// The JSON Schema of a whole document of this shape.
+pub(crate) fn of<T: JsonSchema>() -> Value {
     let settings = SchemaSettings::draft07().with(|settings| settings.inline_subschemas = true);
     let mut generator = settings.into_generator();
-    let mut schema = generator.root_schema_for::<RawConfiguration>();
+    let mut schema = generator.root_schema_for::<T>();
     schemars::transform::transform_subschemas(&mut RecursiveTransform(tidy), &mut schema);
     schema.to_value()
 }

@@ -9,8 +9,17 @@ use std::collections::BTreeSet;
 use crate::finding::{Finding, Findings, Severity, place, printable};
 
 /// Rules that say something is absent: it may stand where the syntax error is.
-const RULES_OF_ABSENCE: [&str; 5] =
-    ["missing-key", "no-listener", "no-route", "route-action", "unknown-pool"];
+const RULES_OF_ABSENCE: [&str; 9] = [
+    "missing-key",
+    "no-database",
+    "no-listener",
+    "no-route",
+    "nothing-stale",
+    "route-action",
+    "unknown-pool",
+    "unknown-server",
+    "unknown-stream",
+];
 
 /// The parser's `errors`, and of the findings on the `structure` what they leave certain.
 pub(crate) fn join(

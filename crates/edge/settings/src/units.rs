@@ -1,4 +1,4 @@
-//! Durations and sizes as people write them: `250ms`, `1m30s`, `16KiB`.
+//! Durations, sizes and rates as people write them: `250ms`, `1m30s`, `16KiB`, `200/s`.
 //!
 //! Strict on purpose: a unit is always written for a duration, so nobody has to know whether
 //! `30` are seconds or milliseconds.
@@ -77,6 +77,23 @@ pub(crate) fn size(text: &str) -> Result<u64, UnitError> {
         return Err(unknown_unit(text, unit, SIZE_UNITS.iter().map(|(name, _)| *name)));
     };
     number.checked_mul(*unit_bytes).ok_or(UnitError::TooLarge)
+}
+
+/// Reads `200/s`, `0.5/s`: so many a second.
+pub(crate) fn rate(text: &str) -> Result<f64, UnitError> {
+    let (number, unit) = text.split_once('/').unwrap_or((text, ""));
+    let (whole, part) = number.split_once('.').unwrap_or((number, "0"));
+    let is_number =
+        |digits: &str| !digits.is_empty() && digits.bytes().all(|byte| byte.is_ascii_digit());
+    if !is_number(whole) || !is_number(part) {
+        return Err(UnitError::Form);
+    }
+    match unit {
+        // Only an overflow is left to go wrong with digits alone, and it reads as infinite.
+        "s" => number.parse().or(Err(UnitError::TooLarge)),
+        "" => Err(UnitError::NoUnit),
+        _ => Err(unknown_unit(text, unit, ["s"].into_iter())),
+    }
 }
 
 /// A leading number, the unit behind it, and the rest.
@@ -190,6 +207,22 @@ mod tests {
         check_size("16", Err(UnitError::NoUnit));
         check_size("1KiB2B", Err(UnitError::Form));
         check_size("99999999TiB", Err(UnitError::TooLarge));
+    }
+
+    fn check_rate(text: &str, expected: Result<f64, UnitError>) {
+        assert_eq!(rate(text), expected, "{text}");
+    }
+
+    #[test]
+    fn rates() {
+        check_rate("200/s", Ok(200.0));
+        check_rate("0.5/s", Ok(0.5));
+        check_rate("200", Err(UnitError::NoUnit));
+        check_rate("/s", Err(UnitError::Form));
+        check_rate("-1/s", Err(UnitError::Form));
+        check_rate("1e3/s", Err(UnitError::Form));
+        check_rate("5/sec", Err(UnitError::Unit { meant: Some("5/s".to_owned()) }));
+        check_rate("5/day", Err(UnitError::Unit { meant: None }));
     }
 
     proptest::proptest! {

@@ -3,9 +3,13 @@
 //! Every floor above speaks in these types, so that two rooms that must not import each
 //! other still mean the same thing. Plain data: no runtime, no clock, no I/O.
 
+pub mod capacity;
 pub mod configuration;
+pub mod drill;
 pub mod fact;
+pub mod load;
 pub mod reason;
+pub mod sample;
 pub mod time;
 
 pub use configuration::Configuration;

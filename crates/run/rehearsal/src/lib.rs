@@ -1,10 +1,14 @@
-//! What an outage is rehearsed with: a sample application that can be made slow, failing or
-//! ill while it runs, and a gentle load that counts what its clients see.
+//! What an outage is rehearsed with: load, faults, a sample application, and drills that put
+//! them on a timeline.
 //!
 //! Nothing here is on the path of real traffic.
 
-pub mod gentle;
+pub mod drill;
+pub mod fault;
+pub mod load;
+pub mod page;
 pub mod sample;
+pub mod stage;
 
 #[cfg(test)]
 mod tests;

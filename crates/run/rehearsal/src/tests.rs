@@ -1,26 +1,26 @@
-//! The sample application and the gentle load over real sockets.
+//! The sample application over real sockets.
+
+mod effects;
 
 use std::net::SocketAddr;
-use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::{SinkExt, StreamExt};
 use http_body_util::{BodyExt, Full};
 use hyper::body::Bytes;
-use hyper::{Method, Request};
+use hyper::{HeaderMap, Method, Request};
 use hyper_util::rt::TokioIo;
 use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::oneshot;
 use tokio::task::JoinSet;
 use tokio_tungstenite::tungstenite::Message;
 
-use crate::gentle::{self, Gentle, Tally};
-use crate::sample::{self, SampleSettings};
+use crate::sample::{self, Ended, SampleSettings};
 
 struct Sample {
     address: SocketAddr,
     stop: oneshot::Sender<()>,
-    task: JoinSet<()>,
+    task: JoinSet<std::io::Result<Ended>>,
 }
 
 impl Sample {
@@ -35,7 +35,8 @@ impl Sample {
 
     async fn end(mut self) {
         self.stop.send(()).unwrap();
-        self.task.join_next().await.unwrap().unwrap();
+        let ended = self.task.join_next().await.unwrap().unwrap().unwrap();
+        assert_eq!(ended, Ended::Shutdown);
     }
 }
 
@@ -51,10 +52,15 @@ fn quick() -> SampleSettings {
 struct Answer {
     status: u16,
     server: String,
+    headers: HeaderMap,
     body: Bytes,
 }
 
 impl Answer {
+    fn header(&self, name: &str) -> &str {
+        self.headers.get(name).map(|value| value.to_str().unwrap()).unwrap_or_default()
+    }
+
     fn text(&self) -> &str {
         std::str::from_utf8(&self.body).unwrap()
     }
@@ -75,12 +81,11 @@ async fn ask(address: SocketAddr, method: Method, path: &str, body: impl Into<By
         .unwrap();
     let response = sender.send_request(request).await.unwrap();
     let status = response.status().as_u16();
-    let server = response
-        .headers()
-        .get("x-server")
-        .map(|name| name.to_str().unwrap().to_owned())
-        .unwrap_or_default();
-    Answer { status, server, body: response.into_body().collect().await.unwrap().to_bytes() }
+    let headers = response.headers().clone();
+    let server =
+        headers.get("x-server").map(|name| name.to_str().unwrap().to_owned()).unwrap_or_default();
+    let body = response.into_body().collect().await.unwrap().to_bytes();
+    Answer { status, server, headers, body }
 }
 
 async fn get(address: SocketAddr, path: &str) -> Answer {
@@ -199,64 +204,4 @@ async fn websocket_messages_come_back() {
     }
     socket.close(None).await.unwrap();
     sample.end().await;
-}
-
-#[tokio::test]
-async fn the_gentle_load_counts_what_it_sees() {
-    let sample = Sample::start(quick()).await;
-    let tally = Arc::new(Tally::default());
-    let load = Gentle {
-        address: sample.address,
-        path: "/".to_owned(),
-        rate_per_second: 500,
-        in_flight_max: 50,
-        timeout: Duration::from_secs(5),
-    };
-    let enough = {
-        let tally = Arc::clone(&tally);
-        async move {
-            while tally.total().requests < 50 {
-                tokio::task::yield_now().await;
-            }
-        }
-    };
-    gentle::run(load, Arc::clone(&tally), enough).await;
-    let seen = tally.total();
-    assert!(seen.requests >= 50);
-    assert_eq!((seen.failed, seen.skipped, seen.in_flight), (0, 0, 0));
-    assert_eq!(seen.by_server.get("a"), Some(&seen.requests));
-    assert_eq!(seen.by_status.get(&200), Some(&seen.requests));
-    assert!(seen.p50_us <= seen.p99_us && seen.p50_us.is_some());
-    sample.end().await;
-}
-
-#[tokio::test]
-async fn the_gentle_load_counts_failures() {
-    let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let address = listener.local_addr().unwrap();
-    drop(listener);
-    let tally = Arc::new(Tally::default());
-    let load = Gentle {
-        address,
-        path: "/".to_owned(),
-        rate_per_second: 500,
-        in_flight_max: 50,
-        timeout: Duration::from_secs(5),
-    };
-    let enough = {
-        let tally = Arc::clone(&tally);
-        async move {
-            while tally.total().requests < 5 {
-                tokio::task::yield_now().await;
-            }
-        }
-    };
-    gentle::run(load, Arc::clone(&tally), enough).await;
-    let seen = tally.total();
-    assert_eq!(seen.failed, seen.requests);
-    let causes: Vec<_> = seen.by_failure.iter().collect();
-    assert!(
-        matches!(causes[..], [(cause, _)] if cause.starts_with("connect failed: ")),
-        "{causes:?}"
-    );
 }

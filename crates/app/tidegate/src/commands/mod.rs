@@ -1,6 +1,10 @@
 //! One module per command: arguments in, exit code out.
 
 pub(crate) mod check;
+pub(crate) mod drill;
+pub(crate) mod drill_watchdog;
+pub(crate) mod exec;
+pub(crate) mod load;
 pub(crate) mod papers;
 pub(crate) mod reload;
 pub(crate) mod sample_app;

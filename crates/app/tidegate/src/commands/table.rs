@@ -29,6 +29,16 @@ impl Tone {
             Self::Bad => "\u{1b}[31m",
         }
     }
+
+    /// The text in this tone, made printable.
+    pub(crate) fn paint(self, text: &str, colour: bool) -> String {
+        let text = printable(text);
+        if colour && self != Self::Plain {
+            format!("{}{text}\u{1b}[0m", self.code())
+        } else {
+            text.into_owned()
+        }
+    }
 }
 
 /// One cell.

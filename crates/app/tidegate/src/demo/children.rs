@@ -222,7 +222,7 @@ impl Stage {
 /// How many requests wait changes by itself and is no setting.
 fn forget_gauges(settings: &mut Value) {
     if let Some(settings) = settings.as_object_mut() {
-        settings.remove("waiting");
+        settings.retain(|key, _| !sample::GAUGES.contains(&key.as_str()));
     }
 }
 

@@ -11,12 +11,11 @@ mod screen;
 use std::io::IsTerminal;
 use std::pin::pin;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
-use rehearsal::gentle::{self, Gentle, Tally};
-use tokio::sync::{mpsc, oneshot};
-use tokio::task::JoinSet;
+use model::load::{Arrivals, LoadPlan, Spacing, Stage as RateStage, Stream};
+use rehearsal::load::{self, Running, Target};
+use tokio::sync::mpsc;
 use tokio::time::MissedTickBehavior;
 
 use crate::cli::DemoArguments;
@@ -30,6 +29,8 @@ use screen::{Key, Screen};
 const IN_FLIGHT_MAX: usize = 500;
 /// For one request of the load.
 const REQUEST_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the load lasts if nobody ends the demo: a year.
+const LOAD_DURATION: Duration = Duration::from_secs(365 * 24 * 3_600);
 
 pub(crate) fn run(arguments: &DemoArguments) -> ExitCode {
     block_on(async {
@@ -55,29 +56,41 @@ async fn play(arguments: &DemoArguments) -> Result<Scene, String> {
         () = &mut interrupted => return Err("interrupted before it began".to_owned()),
         stage = Stage::raise() => stage?,
     };
-    let tally = Arc::new(Tally::default());
-    let load = Gentle {
-        address: stage.door_address,
-        path: "/".to_owned(),
-        rate_per_second: arguments.rate,
-        in_flight_max: IN_FLIGHT_MAX,
-        timeout: REQUEST_TIMEOUT,
-    };
-    let (stop, stopped) = oneshot::channel::<()>();
-    let mut loads = JoinSet::new();
-    loads.spawn(gentle::run(load, Arc::clone(&tally), async { drop(stopped.await) }));
+    let target =
+        Target { address: stage.door_address, host: stage.door_address.to_string(), tls: None };
+    let load = load::start(plan(arguments.rate), target, &load::Options::default())
+        .map_err(|error| format!("the load cannot start: {error}"))?;
     let mut scene = Scene::new(stage.door_address, stage.socket.clone());
     scene.program = stage.program();
     let played = tokio::select! {
         () = &mut interrupted => Ok(()),
-        played = show(arguments, &mut stage, &tally, &mut scene) => played,
+        played = show(arguments, &mut stage, &load, &mut scene) => played,
     };
     // The load ends before the door does, so that the end itself fails no request.
-    drop(stop);
-    while loads.join_next().await.is_some() {}
-    scene.total = tally.total();
+    load.stop();
+    let outcome = tokio::task::spawn_blocking(|| load.finish()).await;
     stage.end().await;
+    let outcome = outcome.map_err(|error| format!("the load failed: {error}"))?;
+    scene.total = outcome.total.into_iter().next().unwrap_or_default();
     played.map(|()| scene)
+}
+
+/// A steady rate of requests for `/`.
+fn plan(rate: u32) -> LoadPlan {
+    let per_second = f64::from(rate);
+    let steady = RateStage {
+        from_per_second: per_second,
+        to_per_second: per_second,
+        duration: LOAD_DURATION,
+    };
+    let arrivals = Arrivals::Open { stages: vec![steady], spacing: Spacing::Even };
+    let stream = Stream {
+        arrivals,
+        timeout: REQUEST_TIMEOUT,
+        in_flight_max: IN_FLIGHT_MAX,
+        ..Stream::default()
+    };
+    LoadPlan { streams: vec![stream] }
 }
 
 /// Where the demo is shown.
@@ -124,7 +137,7 @@ impl Face {
 async fn show(
     arguments: &DemoArguments,
     stage: &mut Stage,
-    tally: &Tally,
+    load: &Running,
     scene: &mut Scene,
 ) -> Result<(), String> {
     look(stage, scene).await?;
@@ -136,8 +149,10 @@ async fn show(
         tokio::select! {
             _ = second.tick() => {
                 look(stage, scene).await?;
-                scene.advance(tally.take_second(), tally.total());
-                face.draw(scene)?;
+                for second in load.take() {
+                    scene.advance(second.streams.into_iter().next().unwrap_or_default());
+                    face.draw(scene)?;
+                }
             }
             key = face.key() => {
                 let done = match key {

@@ -7,7 +7,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 
 use model::fact::{ServerFacts, Snapshot};
-use rehearsal::gentle::Seen;
+use rehearsal::load::StreamSecond;
 
 use crate::commands::status::{milliseconds, percent, state};
 use crate::output::printable;
@@ -37,8 +37,8 @@ pub(super) struct Scene {
     /// How this executable is called from the current folder.
     pub(super) program: String,
     pub(super) seconds: u64,
-    pub(super) second: Seen,
-    pub(super) total: Seen,
+    pub(super) second: StreamSecond,
+    pub(super) total: StreamSecond,
     pub(super) servers: Vec<ServerScene>,
     /// Requests per second, oldest first.
     pub(super) rates: VecDeque<u64>,
@@ -58,8 +58,8 @@ impl Scene {
             socket,
             program: "tidegate".to_owned(),
             seconds: 0,
-            second: Seen::default(),
-            total: Seen::default(),
+            second: StreamSecond::default(),
+            total: StreamSecond::default(),
             servers: Vec::new(),
             rates: VecDeque::new(),
             p99_ms: VecDeque::new(),
@@ -70,17 +70,17 @@ impl Scene {
     }
 
     /// One more second passed.
-    pub(super) fn advance(&mut self, second: Seen, total: Seen) {
+    pub(super) fn advance(&mut self, second: StreamSecond) {
         self.seconds += 1;
-        push(&mut self.rates, second.requests);
-        push(&mut self.p99_ms, second.p99_us.unwrap_or(0) / 1_000);
+        push(&mut self.rates, second.ended());
+        push(&mut self.p99_ms, second.latency_all.quantile(0.99).unwrap_or(0) / 1_000);
         self.judge(&second);
+        self.total.append(&second);
         self.second = second;
-        self.total = total;
     }
 
     /// Failures count against the door unless something was broken within the last seconds.
-    fn judge(&mut self, second: &Seen) {
+    fn judge(&mut self, second: &StreamSecond) {
         if self.servers.iter().any(|server| server.broken.is_some()) {
             self.explained_seconds = REPAIR_SECONDS;
         } else {
@@ -106,9 +106,9 @@ impl Scene {
     pub(super) fn line(&self) -> String {
         let mut parts = vec![
             format!("{:>3} s", self.seconds),
-            format!("{} req/s", self.second.requests),
-            format!("p50 {}", milliseconds(self.second.p50_us)),
-            format!("p99 {}", milliseconds(self.second.p99_us)),
+            format!("{} req/s", self.second.ended()),
+            format!("p50 {}", milliseconds(self.second.latency_all.quantile(0.5))),
+            format!("p99 {}", milliseconds(self.second.latency_all.quantile(0.99))),
             format!("in flight {}", self.second.in_flight),
             format!("failed {}", self.total.failed),
         ];
@@ -123,10 +123,10 @@ impl Scene {
         let mut text = format!(
             "{} s, {} requests, {} failed, p50 {}, p99 {}\n",
             self.seconds,
-            total.requests,
+            total.ended(),
             total.failed,
-            milliseconds(total.p50_us),
-            milliseconds(total.p99_us)
+            milliseconds(total.latency_all.quantile(0.5)),
+            milliseconds(total.latency_all.quantile(0.99))
         );
         for (server, count) in &total.by_server {
             text.push_str(&format!(
@@ -138,10 +138,10 @@ impl Scene {
         for (cause, count) in &total.by_failure {
             text.push_str(&format!("  failed   {count} times: {}\n", printable(cause)));
         }
-        if total.skipped > 0 {
+        if total.dropped > 0 {
             text.push_str(&format!(
                 "  skipped  {} requests: too many were under way\n",
-                total.skipped
+                total.dropped
             ));
         }
         if self.failed_unbroken > 0 {
@@ -248,6 +248,7 @@ pub(super) mod tests {
     use std::collections::BTreeMap;
 
     use model::fact::{PoolFacts, ServerState};
+    use rehearsal::load::Latencies;
 
     use super::*;
 
@@ -286,17 +287,20 @@ pub(super) mod tests {
             ..Snapshot::default()
         };
         scene.tell(Some(&snapshot));
-        let seen = Seen {
-            requests: 100,
+        let mut latency_all = Latencies::default();
+        (0..98).for_each(|_| latency_all.add(20_000));
+        latency_all.add(30_500);
+        let seen = StreamSecond {
+            ok: 99,
             failed: 1,
+            answered: 99,
             in_flight: 2,
             by_server: BTreeMap::from([("a".to_owned(), 99)]),
             by_failure: BTreeMap::from([("timeout".to_owned(), 1)]),
-            p50_us: Some(21_000),
-            p99_us: Some(30_500),
-            ..Seen::default()
+            latency_all,
+            ..StreamSecond::default()
         };
-        scene.advance(seen.clone(), seen);
+        scene.advance(seen);
         scene
     }
 
@@ -304,7 +308,7 @@ pub(super) mod tests {
     fn a_line_says_it_all() {
         assert_eq!(
             scene().line(),
-            "  1 s | 100 req/s | p50 21.0 ms | p99 30.5 ms | in flight 2 | failed 1 | a 100.0 % of 100.0 % up | \
+            "  1 s | 100 req/s | p50 20.0 ms | p99 30.5 ms | in flight 2 | failed 1 | a 100.0 % of 100.0 % up | \
              b 0.0 % of 0.0 % down (not running; connection refused\\u{1b}[2J) | c - of - not known"
         );
     }
@@ -313,7 +317,7 @@ pub(super) mod tests {
     fn the_summary_names_the_causes() {
         assert_eq!(
             scene().summary(),
-            "1 s, 100 requests, 1 failed, p50 21.0 ms, p99 30.5 ms\n  a        99 answers, 100.0 %\n  failed   1 times: timeout\n"
+            "1 s, 100 requests, 1 failed, p50 20.0 ms, p99 30.5 ms\n  a        99 answers, 100.0 %\n  failed   1 times: timeout\n"
         );
     }
 
@@ -324,12 +328,12 @@ pub(super) mod tests {
         for server in &mut scene.servers {
             server.broken = None;
         }
-        let failed = || Seen { failed: 1, ..Seen::default() };
+        let failed = || StreamSecond { failed: 1, ..StreamSecond::default() };
         for _ in 0..REPAIR_SECONDS - 1 {
-            scene.advance(failed(), failed());
+            scene.advance(failed());
         }
         assert_eq!(scene.failed_unbroken, 0, "the repair takes its time");
-        scene.advance(failed(), failed());
+        scene.advance(failed());
         assert_eq!(scene.failed_unbroken, 1);
         assert!(scene.summary().contains("1 of the failures came while nothing was broken"));
     }
@@ -351,7 +355,7 @@ pub(super) mod tests {
     fn history_is_bounded() {
         let mut scene = scene();
         for _ in 0..500 {
-            scene.advance(Seen::default(), Seen::default());
+            scene.advance(StreamSecond::default());
         }
         assert_eq!((scene.rates.len(), scene.p99_ms.len()), (HISTORY, HISTORY));
     }

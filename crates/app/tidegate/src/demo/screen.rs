@@ -149,21 +149,21 @@ fn draw(frame: &mut Frame<'_>, scene: &Scene, colours: bool) {
 fn draw_head(frame: &mut Frame<'_>, area: Rect, scene: &Scene, colours: bool) {
     let (second, total) = (&scene.second, &scene.total);
     let failed = Span::styled(
-        format!("failed {} of {}", total.failed, total.requests),
+        format!("failed {} of {}", total.failed, total.ended()),
         toned(if total.failed == 0 { Tone::Good } else { Tone::Bad }, colours),
     );
     let now = format!(
         "requests/s {}   p50 {}   p99 {}   in flight {}   ",
-        second.requests,
-        milliseconds(second.p50_us),
-        milliseconds(second.p99_us),
+        second.ended(),
+        milliseconds(second.latency_all.quantile(0.5)),
+        milliseconds(second.latency_all.quantile(0.99)),
         second.in_flight
     );
     let all = format!(
         "since the start: p50 {}   p99 {}   skipped {}",
-        milliseconds(total.p50_us),
-        milliseconds(total.p99_us),
-        total.skipped
+        milliseconds(total.latency_all.quantile(0.5)),
+        milliseconds(total.latency_all.quantile(0.99)),
+        total.dropped
     );
     let title = format!(" tidegate demo   http://{}/   {} s ", scene.door, scene.seconds);
     let text = vec![Line::from(vec![now.into(), failed]), Line::from(all)];

@@ -3,6 +3,7 @@
 //! One binary for all of them, so that there is one thing to link.
 
 mod configuration;
+mod drills;
 mod findings;
 mod rendering;
 mod robustness;

@@ -1,10 +1,10 @@
 //! What a sample application answers at each path.
 //!
-//! Work (`/`, `/echo`, `/upload` and every path not listed) waits at the gate, takes the service
-//! time and fails at the error rate. The health check, `/_control`, `/bytes/N`, `/hash/N`,
+//! Work (`/`, `/echo`, `/upload` and every path not listed) waits for a place, pays its route's cost
+//! and fails at the error rate. The health check, `/_control`, `/bytes/N`, `/hash/N`,
 //! `/status/N`, `/delay/MS` and `/websocket` do not: they test one thing each.
+//! Invariant: `/_control` is answered however ill the application is.
 
-use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use aws_lc_rs::digest::{Context, SHA256};
@@ -17,17 +17,17 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::task::JoinSet;
 use tokio_tungstenite::WebSocketStream;
 use tokio_tungstenite::tungstenite::handshake::derive_accept_key;
 use tokio_tungstenite::tungstenite::protocol::Role;
 
 use super::bytes::{AnswerBody, Deterministic};
-use super::gate::Gate;
-use super::settings::SampleSettings;
+use super::database::QueryError;
+use super::work::{Sample, WorkError, Worked};
+use model::sample::SampleSettings;
 
 /// The largest body of `/_control`.
-const CONTROL_BYTES_MAX: usize = 16 * 1_024;
+const CONTROL_BYTES_MAX: usize = 64 * 1_024;
 /// The longest `/delay/MS`.
 const DELAY_MS_MAX: u64 = 600_000;
 /// The longest `/bytes/N`: 1 TiB.
@@ -40,62 +40,52 @@ const TEXT: &str = "text/plain; charset=utf-8";
 
 type Answer = Response<AnswerBody>;
 
-/// What the connections of one sample application share.
-pub(super) struct Sample {
-    settings: Mutex<Arc<SampleSettings>>,
-    gate: Gate,
-    tunnels: Mutex<JoinSet<()>>,
-}
-
-impl Sample {
-    pub(super) fn new(settings: SampleSettings) -> Self {
-        let gate = Gate::new(settings.concurrency);
-        Self { settings: Mutex::new(Arc::new(settings)), gate, tunnels: Mutex::new(JoinSet::new()) }
-    }
-
-    fn settings(&self) -> Arc<SampleSettings> {
-        Arc::clone(&self.settings.lock().unwrap_or_else(PoisonError::into_inner))
-    }
-
-    fn change(&self, change: &[u8]) -> Result<(), String> {
-        let mut settings = self.settings.lock().unwrap_or_else(PoisonError::into_inner);
-        let changed = settings.changed(change)?;
-        self.gate.set_limit(changed.concurrency);
-        *settings = Arc::new(changed);
-        Ok(())
-    }
-
-    /// Keeps a tunnel until it ends or the application does.
-    fn keep(&self, tunnel: impl Future<Output = ()> + Send + 'static) {
-        let mut tunnels = self.tunnels.lock().unwrap_or_else(PoisonError::into_inner);
-        while tunnels.try_join_next().is_some() {}
-        tunnels.spawn(tunnel);
-    }
-
-    /// Ends every tunnel.
-    pub(super) fn end_tunnels(&self) {
-        self.tunnels.lock().unwrap_or_else(PoisonError::into_inner).abort_all();
-    }
-}
+/// A half-open application does not answer; its connection ends with it or with its client.
+#[derive(Debug, thiserror::Error)]
+#[error("the application is half-open and does not answer")]
+pub(super) struct Unanswered;
 
 /// Answers one request.
-pub(super) async fn answer(sample: &Sample, request: Request<Incoming>) -> Answer {
+///
+/// # Errors
+/// Instead of an answer once the application is no longer half-open.
+pub(super) async fn answer(
+    sample: &Sample,
+    request: Request<Incoming>,
+) -> Result<Answer, Unanswered> {
+    let is_control = request.uri().path() == "/_control";
+    if !is_control && sample.settings().half_open {
+        swallow(request.into_body()).await;
+        return never(sample).await;
+    }
     let settings = sample.settings();
     let mut response = routed(sample, &settings, request).await;
-    if let Ok(name) = HeaderValue::from_str(&settings.name) {
-        response.headers_mut().insert("x-server", name);
+    if !is_control && sample.settings().half_open {
+        return never(sample).await;
     }
-    response
+    for (header, value) in [("x-server", &settings.name), ("x-version", &settings.version)] {
+        if let Ok(value) = HeaderValue::from_str(value) {
+            response.headers_mut().insert(header, value);
+        }
+    }
+    Ok(response)
+}
+
+/// Reads a body to its end.
+async fn swallow(mut body: Incoming) {
+    while let Some(Ok(_)) = body.frame().await {}
+}
+
+async fn never(sample: &Sample) -> Result<Answer, Unanswered> {
+    // An error is the end of the application.
+    drop(sample.watch().wait_for(|settings| !settings.half_open).await);
+    Err(Unanswered)
 }
 
 async fn routed(sample: &Sample, settings: &SampleSettings, request: Request<Incoming>) -> Answer {
     let path = request.uri().path().to_owned();
     if path == settings.health_path {
-        return if settings.healthy {
-            text(StatusCode::OK, "healthy\n")
-        } else {
-            text(StatusCode::SERVICE_UNAVAILABLE, "not healthy\n")
-        };
+        return health(sample, settings).await;
     }
     match path.strip_prefix('/').and_then(|path| path.split_once('/')) {
         Some(("bytes", length)) => return download(length, request.uri().query()),
@@ -105,40 +95,63 @@ async fn routed(sample: &Sample, settings: &SampleSettings, request: Request<Inc
         Some(_) | None => {}
     }
     match path.as_str() {
-        "/_control" => control(sample, request).await,
-        "/websocket" => websocket(sample, request),
-        "/echo" => match work(sample, settings).await {
-            Ok(()) => echo(settings, request).await,
-            Err(failure) => failure,
-        },
-        "/upload" => match work(sample, settings).await {
-            Ok(()) => upload(settings, request).await,
-            Err(failure) => failure,
-        },
-        _ => match work(sample, settings).await {
-            Ok(()) => ordinary(settings, request.headers()),
-            Err(failure) => failure,
-        },
+        "/_control" => return control(sample, request).await,
+        "/websocket" => return websocket(sample, request),
+        _ => {}
+    }
+    let worked = match sample.work(settings, &path).await {
+        Ok(worked) => worked,
+        Err(error) => return failure(settings, error),
+    };
+    let mut response = match path.as_str() {
+        "/echo" => echo(settings, request).await,
+        "/upload" => upload(settings, request).await,
+        _ => ordinary(settings, request.headers()),
+    };
+    let cache = match worked {
+        Worked::Whole => return response,
+        Worked::Hit => "hit",
+        Worked::Miss => "miss",
+    };
+    response.headers_mut().insert("x-cache", HeaderValue::from_static(cache));
+    response
+}
+
+/// What it says has nothing to do with how the work goes; when it says it, has.
+async fn health(sample: &Sample, settings: &SampleSettings) -> Answer {
+    sample.turn().await;
+    if settings.healthy {
+        text(StatusCode::OK, "healthy\n")
+    } else {
+        text(StatusCode::SERVICE_UNAVAILABLE, "not healthy\n")
     }
 }
 
-/// Waits for a place, takes the service time, and fails as often as set.
-async fn work(sample: &Sample, settings: &SampleSettings) -> Result<(), Answer> {
-    let Some(_place) = sample.gate.enter(settings.queue_max).await else {
-        return Err(text(StatusCode::SERVICE_UNAVAILABLE, "the queue is full\n"));
-    };
-    let fails = fastrand::f64() < settings.error_rate;
-    let time = settings.service_time(fastrand::f64);
-    let at_once = time.is_zero() || (fails && settings.fast_errors);
-    if !at_once {
-        tokio::time::sleep(time).await;
+fn failure(settings: &SampleSettings, error: WorkError) -> Answer {
+    match error {
+        WorkError::QueueFull => text(StatusCode::SERVICE_UNAVAILABLE, "the queue is full\n"),
+        WorkError::AsTold => {
+            let status = StatusCode::from_u16(settings.error_status);
+            let status = status.unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
+            text(status, format!("{} fails as it was told\n", settings.name))
+        }
+        WorkError::Query(QueryError::NotSet) => text(
+            StatusCode::INTERNAL_SERVER_ERROR,
+            "this route has queries: set `database` to postgres://USER@HOST:PORT/NAME\n",
+        ),
+        WorkError::Query(QueryError::NoPlace) => text(
+            StatusCode::SERVICE_UNAVAILABLE,
+            "no connection to the database was free in time\n",
+        ),
+        WorkError::Query(QueryError::Failed { sqlstate, why }) => {
+            let body = format!("the database failed with SQLSTATE {sqlstate}: {why}\n");
+            let mut response = text(StatusCode::INTERNAL_SERVER_ERROR, body);
+            if let Ok(sqlstate) = HeaderValue::from_str(&sqlstate) {
+                response.headers_mut().insert("x-sqlstate", sqlstate);
+            }
+            response
+        }
     }
-    if fails {
-        let status = StatusCode::from_u16(settings.error_status)
-            .unwrap_or(StatusCode::INTERNAL_SERVER_ERROR);
-        return Err(text(status, format!("{} fails as it was told\n", settings.name)));
-    }
-    Ok(())
 }
 
 fn ordinary(settings: &SampleSettings, headers: &HeaderMap) -> Answer {
@@ -254,7 +267,7 @@ async fn delayed(settings: &SampleSettings, delay: &str) -> Answer {
     text(StatusCode::OK, format!("{} waited {delay_ms} ms\n", settings.name))
 }
 
-/// `GET` reads the settings; `POST` changes them.
+/// `GET` reads the settings and gauges; `POST` changes settings.
 async fn control(sample: &Sample, request: Request<Incoming>) -> Answer {
     // A page in a browser on this machine has no business here.
     if request.headers().contains_key(ORIGIN) {
@@ -270,11 +283,7 @@ async fn control(sample: &Sample, request: Request<Incoming>) -> Answer {
     } else if request.method() != Method::GET {
         return text(StatusCode::METHOD_NOT_ALLOWED, "GET reads the settings, POST changes them\n");
     }
-    let mut settings = serde_json::json!(*sample.settings());
-    if let Some(settings) = settings.as_object_mut() {
-        settings.insert("waiting".to_owned(), sample.gate.waiting().into());
-    }
-    json(&settings)
+    json(&sample.described())
 }
 
 /// Echoes WebSocket messages until the peer closes.

@@ -19,6 +19,7 @@ struct Limit {
 pub(super) struct Gate {
     places: Arc<Semaphore>,
     waiting: AtomicUsize,
+    taken: AtomicUsize,
     limit: Mutex<Limit>,
 }
 
@@ -34,6 +35,7 @@ impl Gate {
         Self {
             places: Arc::new(Semaphore::new(limit)),
             waiting: AtomicUsize::new(0),
+            taken: AtomicUsize::new(0),
             limit: Mutex::new(Limit { limit, debt: 0 }),
         }
     }
@@ -41,11 +43,21 @@ impl Gate {
     /// Waits for a place; `None` when `waiting_max` requests wait already.
     pub(super) async fn enter(&self, waiting_max: usize) -> Option<Place<'_>> {
         if let Ok(permit) = Arc::clone(&self.places).try_acquire_owned() {
-            return Some(Place { gate: self, permit: Some(permit) });
+            return Some(self.place(permit));
         }
         let _waiting = Waiting::begin(&self.waiting, waiting_max)?;
         let permit = Arc::clone(&self.places).acquire_owned().await.ok()?;
-        Some(Place { gate: self, permit: Some(permit) })
+        Some(self.place(permit))
+    }
+
+    fn place(&self, permit: OwnedSemaphorePermit) -> Place<'_> {
+        self.taken.fetch_add(1, Ordering::Relaxed);
+        Place { gate: self, permit: Some(permit) }
+    }
+
+    /// Places that are taken; after a lowered limit more than it for a while.
+    pub(super) fn taken(&self) -> usize {
+        self.taken.load(Ordering::Relaxed)
     }
 
     /// Requests that wait.
@@ -72,6 +84,7 @@ impl Gate {
 impl Drop for Place<'_> {
     fn drop(&mut self) {
         let Some(permit) = self.permit.take() else { return };
+        self.gate.taken.fetch_sub(1, Ordering::Relaxed);
         let mut state = self.gate.limit.lock().unwrap_or_else(PoisonError::into_inner);
         if state.debt > 0 {
             state.debt -= 1;
@@ -130,9 +143,9 @@ mod tests {
             panic!("a free gate lets in")
         };
         gate.set_limit(1);
-        assert_eq!(free(&gate), 0);
+        assert_eq!((free(&gate), gate.taken()), (0, 2));
         drop(first);
-        assert_eq!(free(&gate), 0, "the debt is paid first");
+        assert_eq!((free(&gate), gate.taken()), (0, 1), "the debt is paid first");
         drop(second);
         assert_eq!(free(&gate), 1);
         gate.set_limit(4);

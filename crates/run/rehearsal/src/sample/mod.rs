@@ -2,15 +2,17 @@
 //!
 //! It serves `concurrency` requests at once and lets the rest wait, as a real server with a
 //! fixed number of workers does; that is what makes its latency grow under load.
-//! Invariant: connections, queue and bodies are bounded.
+//! Invariant: connections, queue, bodies and lost memory are bounded.
 
 mod answers;
 mod bytes;
+mod database;
 mod gate;
+mod illness;
+mod processor;
 mod remote;
-mod settings;
+mod work;
 
-use std::convert::Infallible;
 use std::future::Future;
 use std::io;
 use std::pin::pin;
@@ -24,8 +26,11 @@ use tokio::net::{TcpListener, TcpStream};
 use tokio::sync::watch;
 use tokio::task::JoinSet;
 
+pub use model::sample::{Distribution, RouteCost, SampleSettings};
 pub use remote::control;
-pub use settings::{Distribution, SampleSettings};
+pub use work::GAUGES;
+
+use work::Sample;
 
 /// Connections at once; further ones wait in the listener's backlog.
 const CONNECTIONS_MAX: usize = 10_000;
@@ -34,21 +39,42 @@ const GRACE: Duration = Duration::from_secs(5);
 /// After an accept that failed.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
+/// Why an application ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Ended {
+    /// It was told to.
+    Shutdown,
+    /// It lost as much memory as it may: all connections were cut at once. Its process should end
+    /// with exit code 137, as one does that the system kills for want of memory.
+    OutOfMemory,
+}
+
 /// Serves until `shutdown` ends, then lets the requests under way end for up to 5 s.
 ///
-/// `settings` must have been [checked](SampleSettings::checked).
+/// `settings` must have been [checked](SampleSettings::checked). With pauses set, the thread that
+/// polls this is blocked for their time: give it a runtime of one thread.
+///
+/// # Errors
+/// When there is no thread to be had that burns CPU.
 pub async fn serve(
     listener: TcpListener,
     settings: SampleSettings,
     shutdown: impl Future<Output = ()>,
-) {
-    let sample = Arc::new(answers::Sample::new(settings));
+) -> io::Result<Ended> {
+    let sample = Arc::new(Sample::new(settings)?);
+    let mut pauses = JoinSet::new();
+    pauses.spawn(illness::pauses(sample.watch(), Arc::clone(&sample.world)));
+    let mut leak = pin!(illness::leak(sample.watch(), &sample.leaked_bytes));
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
     loop {
         tokio::select! {
             () = &mut shutdown => break,
+            () = &mut leak => {
+                tracing::error!(bytes = sample.settings().leak_bytes_max, "out of memory");
+                return Ok(Ended::OutOfMemory);
+            }
             accepted = listener.accept(), if connections.len() < CONNECTIONS_MAX => match accepted {
                 Ok((stream, _)) => { connections.spawn(converse(stream, Arc::clone(&sample), stopped.clone())); }
                 Err(error) => pause(&error).await,
@@ -65,6 +91,7 @@ pub async fn serve(
             .await,
     );
     sample.end_tunnels();
+    Ok(Ended::Shutdown)
 }
 
 async fn pause(error: &io::Error) {
@@ -72,17 +99,13 @@ async fn pause(error: &io::Error) {
     tokio::time::sleep(ACCEPT_PAUSE).await;
 }
 
-async fn converse(
-    stream: TcpStream,
-    sample: Arc<answers::Sample>,
-    mut stopped: watch::Receiver<bool>,
-) {
+async fn converse(stream: TcpStream, sample: Arc<Sample>, mut stopped: watch::Receiver<bool>) {
     if let Err(error) = stream.set_nodelay(true) {
         tracing::debug!(%error, "TCP_NODELAY could not be set");
     }
     let service = service_fn(move |request| {
         let sample = Arc::clone(&sample);
-        async move { Ok::<_, Infallible>(answers::answer(&sample, request).await) }
+        async move { answers::answer(&sample, request).await }
     });
     let mut builder = http1::Builder::new();
     builder.pipeline_flush(true);

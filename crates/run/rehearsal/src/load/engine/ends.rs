@@ -1,0 +1,253 @@
+//! Events of connections; how tries and requests end; and what their askers do next.
+
+use model::Timestamp;
+use net::clock;
+use rustix::event::epoll::EventFlags;
+
+use super::super::answer::Cause;
+use super::super::connection::{Asker, Progress, Work};
+use super::super::dial;
+use super::super::schedule::exponential;
+use super::super::sessions::{AFTER_FAILURE, back_off};
+use super::super::slots::Token;
+use super::super::timers::What;
+use super::Engine;
+
+/// A complete answer: its status, and the number of its server.
+type Answered = (u16, usize);
+
+impl Engine {
+    pub(super) fn take_event(&mut self, token: Token, flags: EventFlags) {
+        let Some(connection) = self.slots.named(token) else { return };
+        let rests = connection.work.is_none();
+        let progress = connection.go_on(flags, &mut self.buffer, &mut self.reading);
+        if !rests {
+            self.settle(token.slot, progress);
+        } else if progress != Progress::Waiting {
+            self.lose(token.slot);
+        }
+    }
+
+    /// Gives up on every try whose time is over.
+    pub(super) fn give_up(&mut self, now: Timestamp) {
+        while let Some(slot) = self.deadlines.passed(now) {
+            let connecting = self.slots.get(slot).is_some_and(|late| late.is_connecting());
+            self.fail(slot, if connecting { Cause::ConnectTimedOut } else { Cause::Timeout });
+        }
+    }
+
+    /// The answer of a connection is complete.
+    pub(super) fn answered(&mut self, slot: usize) {
+        let now = clock::now();
+        let Some(connection) = self.slots.get(slot) else { return };
+        let Some(work) = connection.work.take() else { return };
+        let answer = (connection.answer.status(), connection.answer.server());
+        let keep = connection.answer.keep_alive() && self.flows[work.stream].keep_alive;
+        self.deadlines.clear(work.stream, slot);
+        if keep {
+            connection.answer.rest();
+            connection.idle_since = now;
+            let (source, session) = (connection.source, connection.session);
+            if session.is_none()
+                && let Some(token) = self.slots.token(slot)
+            {
+                self.flows[work.stream].idle.push(token, source, &mut self.slots);
+            }
+        } else {
+            self.close(slot);
+        }
+        self.end_try(work, Ok(answer), now);
+    }
+
+    /// A connection failed its request.
+    pub(super) fn fail(&mut self, slot: usize, cause: Cause) {
+        let Some(connection) = self.slots.get(slot) else { return };
+        let closed = matches!(cause, Cause::Reset | Cause::ClosedWithoutAnswer);
+        let crossed = closed
+            && connection.may_be_stale
+            && connection.kind.repeatable
+            && !connection.answer.has_begun();
+        let work = connection.work.take();
+        self.close(slot);
+        let Some(mut work) = work else { return };
+        if crossed && !work.resent && work.asker_is_free() {
+            // The peer closed a connection at rest, and the request crossed that on the way: any
+            // client sends it again, on a new connection.
+            work.resent = true;
+            self.counts[work.stream].tries -= 1;
+            if self.dispatch(work, None, false) {
+                return;
+            }
+            self.counts[work.stream].tries += 1;
+        }
+        self.end_try(work, Err(cause), clock::now());
+    }
+
+    /// A connection at rest came to its end.
+    fn lose(&mut self, slot: usize) {
+        let Some(connection) = self.slots.get(slot) else { return };
+        let (stream, session) = (connection.stream, connection.session);
+        self.close(slot);
+        self.counts[stream].lost += 1;
+        if let Some(session) = session {
+            self.reconnect((stream, session), clock::now());
+        }
+    }
+
+    pub(super) fn close(&mut self, slot: usize) {
+        let Some(connection) = self.slots.remove(slot) else { return };
+        let flow = &mut self.flows[connection.stream];
+        flow.open -= 1;
+        self.deadlines.clear(connection.stream, slot);
+        if let Some(session) = connection.session {
+            flow.sessions[session].slot = None;
+        }
+    }
+
+    /// Cuts every connection of a stream.
+    pub(super) fn cut(&mut self, stream: usize) {
+        for slot in self.slots.of_stream(stream) {
+            let Some(connection) = self.slots.get(slot) else { continue };
+            dial::reset_when_closed(connection.socket());
+            if connection.work.is_some() {
+                self.fail(slot, Cause::Cut);
+            } else {
+                self.lose(slot);
+            }
+        }
+    }
+
+    /// A try ended: the request with it, unless it is tried again.
+    pub(super) fn end_try(
+        &mut self,
+        mut work: Work,
+        ended: Result<Answered, Cause>,
+        now: Timestamp,
+    ) {
+        let mut outcome = ended.map(|_| ());
+        if let Ok((status, server)) = ended {
+            let counts = &mut self.counts[work.stream];
+            counts.answered += 1;
+            counts.count_status(status, 1);
+            counts.count_server(self.reading.server(server));
+            counts.latency_all.add(micros(now, work.try_due));
+            if status >= 500 || status == 429 {
+                outcome = Err(Cause::Status(status));
+            }
+        }
+        if let Err(cause) = outcome
+            && let Some(at) = self.retry_at(&work, now)
+        {
+            work.cause = cause;
+            self.timers.set(at, What::Retry(work));
+            return;
+        }
+        self.conclude(work, outcome, now);
+    }
+
+    /// When a request that failed is tried again, if it is. A session only connects again.
+    fn retry_at(&mut self, work: &Work, now: Timestamp) -> Option<Timestamp> {
+        let flow = &self.flows[work.stream];
+        if work.tries >= flow.retries.retries_max || matches!(work.asker, Asker::Session(_)) {
+            return None;
+        }
+        let at = match flow.retries.back_off {
+            Some(first) => now + back_off(first, work.tries, &mut self.rng),
+            None => now,
+        };
+        (at <= flow.end + flow.timeout).then_some(at)
+    }
+
+    /// A request whose next try comes too late ends as its last one did.
+    pub(super) fn conclude_failed(&mut self, work: Work) {
+        self.conclude(work, Err(work.cause), clock::now());
+    }
+
+    /// A request ended.
+    pub(super) fn conclude(&mut self, work: Work, outcome: Result<(), Cause>, now: Timestamp) {
+        let counts = &mut self.counts[work.stream];
+        match outcome {
+            Ok(()) => {
+                counts.ok += 1;
+                counts.latency.add(micros(now, work.due));
+            }
+            Err(cause) => {
+                counts.failed += 1;
+                counts.count_failure(cause);
+            }
+        }
+        self.flows[work.stream].in_flight -= 1;
+        match work.asker {
+            Asker::Nobody => {}
+            Asker::User(user) => self.user_goes_on((work.stream, user), outcome, now),
+            Asker::Session(session) => self.session_goes_on((work.stream, session), outcome, now),
+        }
+    }
+
+    fn user_goes_on(
+        &mut self,
+        (stream, user): (usize, usize),
+        outcome: Result<(), Cause>,
+        now: Timestamp,
+    ) {
+        let think = self.flows[stream].think.mul_f64(exponential(&mut self.rng));
+        let pause = match outcome {
+            Ok(()) | Err(Cause::Status(_)) => think,
+            Err(_) => think.max(AFTER_FAILURE),
+        };
+        self.timers.set(now + pause, What::User { stream, user });
+    }
+
+    fn session_goes_on(
+        &mut self,
+        (stream, session): (usize, usize),
+        outcome: Result<(), Cause>,
+        now: Timestamp,
+    ) {
+        let flow = &mut self.flows[stream];
+        let own = &mut flow.sessions[session];
+        let answered = matches!(outcome, Ok(()) | Err(Cause::Status(_)));
+        if answered {
+            own.answered();
+        }
+        if own.slot.is_none() {
+            self.counts[stream].lost += u64::from(answered);
+            self.reconnect((stream, session), now);
+        } else if !flow.arriving {
+            // Its time is over, and it only waited for this answer.
+            if let Some(slot) = own.slot {
+                self.close(slot);
+            }
+        } else if let Some(every) = flow.ask_every {
+            own.ready = now;
+            let (due, epoch) = (own.asked + every, own.epoch);
+            self.timers.set(due, What::Session { stream, session, epoch });
+        }
+    }
+
+    /// A session that has no connection: when it will have one again.
+    pub(super) fn reconnect(&mut self, (stream, session): (usize, usize), now: Timestamp) {
+        let flow = &mut self.flows[stream];
+        let own = &mut flow.sessions[session];
+        let at = own.reconnect(flow.reconnect, now, &mut self.rng);
+        let epoch = own.epoch;
+        if let Some(at) = at.filter(|_| flow.arriving) {
+            self.timers.set(at, What::Session { stream, session, epoch });
+        }
+    }
+
+    /// Nothing more becomes due; sessions at rest end.
+    pub(super) fn end_arrivals(&mut self, stream: usize) {
+        self.flows[stream].arriving = false;
+        for session in 0..self.flows[stream].sessions.len() {
+            let Some(slot) = self.flows[stream].sessions[session].slot else { continue };
+            if self.slots.get(slot).is_some_and(|connection| connection.work.is_none()) {
+                self.close(slot);
+            }
+        }
+    }
+}
+
+fn micros(now: Timestamp, since: Timestamp) -> u64 {
+    u64::try_from(now.since(since).as_micros()).unwrap_or(u64::MAX)
+}
