@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use black_box::{Backend, Finished, Sample, binary, eventually, ok, tidegate};
+use black_box::{Backend, Finished, Sample, Setup, binary, eventually, ok, tidegate};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -229,19 +229,25 @@ fn ctrl_c_ends_with_the_result_so_far() {
     assert_eq!(report["all"]["ok"], backend.requests().len(), "{report:#}");
 }
 
-/// nginx that lets through 200 requests a second; ends when dropped.
+/// nginx that serves a file at two addresses, and lets through 200 requests a second over both; ends
+/// when dropped.
 struct Nginx {
     child: Child,
-    address: SocketAddr,
+    addresses: [SocketAddr; 2],
     _folder: TempDir,
 }
 
 impl Nginx {
     fn limiting() -> Self {
         let folder = folder();
-        let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-        let address = unused.local_addr().expect("a listening socket has an address");
+        let unused = [(); 2].map(|()| {
+            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports")
+        });
+        let addresses = unused
+            .each_ref()
+            .map(|unused| unused.local_addr().expect("a listening socket has an address"));
         drop(unused);
+        let [one, two] = addresses;
         let dir = folder.path().display();
         let configuration = format!(
             "daemon off; master_process off; pid {dir}/pid; error_log {dir}/error.log crit;
@@ -252,7 +258,8 @@ http {{
   uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
   limit_req_zone $binary_remote_addr zone=all:1m rate=200r/s;
   server {{
-    listen {address};
+    listen {one};
+    listen {two};
     location / {{ limit_req zone=all burst=8 nodelay; root {dir}; try_files /nginx.conf =404; }}
   }}
 }}
@@ -268,8 +275,8 @@ http {{
             .stderr(Stdio::null())
             .spawn()
             .expect("nginx is installed (Debian: apt-get install nginx-light)");
-        let nginx = Self { child, address, _folder: folder };
-        eventually("nginx listens", || TcpStream::connect(address).is_ok());
+        let nginx = Self { child, addresses, _folder: folder };
+        eventually("nginx listens", || TcpStream::connect(two).is_ok());
         nginx
     }
 }
@@ -282,11 +289,14 @@ impl Drop for Nginx {
 }
 
 #[test]
-fn the_limit_of_nginx_is_found() {
+fn the_limit_of_nginx_servers_is_found_through_the_door() {
     let nginx = Nginx::limiting();
+    // A refused request is neither tried again nor a reason to leave a server out.
+    let pool = "retries = { attempts = 1 }\nejection = false";
+    let door = Setup::at(&nginx.addresses).pool(pool).start();
     let folder = folder();
     let (written, written_path) = in_folder(&folder, "capacity.json");
-    let url = url(nginx.address);
+    let url = url(door.first_address());
     let search = ["--from", "150/s", "--to", "1000/s", "--step", "2s", "--band", "3%"];
     // The bound is far away: latency is not what this is about, on whatever machine.
     let rest = ["--p99", "2s", "--json", "--write", &written_path, "--pool", "web"];

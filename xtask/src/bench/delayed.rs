@@ -1,8 +1,9 @@
 //! The server that a load generator is measured against: it answers each request after a known
 //! time.
 //!
-//! With `--delay-us` every request waits that long: a closed-loop generator with C connections
-//! then sends C per delay, the same rate as a paced one is told to. With `--table` the delays go
+//! With `--mean-us` a request waits between half and one and a half times that long, evenly spread: a
+//! closed-loop generator with C connections then sends C per mean, the same rate as a paced one is
+//! told to, and its answers do not come in bunches. With `--table` the delays go
 //! through a fixed table again and again, so that the percentiles a generator should report are
 //! known to the microsecond.
 
@@ -40,9 +41,9 @@ const ANSWER: &[u8] =
 pub(crate) struct Options {
     #[arg(long)]
     port: u16,
-    /// Every answer waits this long, microseconds.
+    /// Answers wait this long on average, microseconds.
     #[arg(long, default_value_t = 0)]
-    delay_us: u64,
+    mean_us: u32,
     /// Delays from the table instead.
     #[arg(long)]
     table: bool,
@@ -56,6 +57,13 @@ pub(super) fn table() -> Vec<Duration> {
         TABLE_LEAST + TABLE_MEAN.mul_f64(-(1.0 - quantile).ln())
     };
     (0..TABLE_LENGTH).map(delay).collect()
+}
+
+/// Delays from half the mean to one and a half times it.
+fn spread(mean_us: u32) -> Vec<Duration> {
+    let mean = Duration::from_micros(u64::from(mean_us));
+    let part = |index: u32| (f64::from(index) + 0.5) / f64::from(TABLE_LENGTH);
+    (0..TABLE_LENGTH).map(|index| mean.mul_f64(0.5 + part(index))).collect()
 }
 
 struct Client {
@@ -99,8 +107,7 @@ pub(super) fn run(options: &Options) -> anyhow::Result<()> {
     rustix::thread::set_current_timer_slack(NonZeroU64::new(1_000))?;
     let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, options.port))?;
     listener.set_nonblocking(true)?;
-    let mut delays =
-        if options.table { table() } else { vec![Duration::from_micros(options.delay_us)] };
+    let mut delays = if options.table { table() } else { spread(options.mean_us) };
     fastrand::Rng::with_seed(1).shuffle(&mut delays);
     let mut delays = delays.iter().copied().cycle();
     let mut epoll = Epoll::new()?;

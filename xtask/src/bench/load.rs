@@ -2,9 +2,9 @@
 //!
 //! One core for the generator, the other for the server. Accuracy: the rate that was sent and
 //! the lateness of each send, at three rates; the percentiles it reports against a server whose
-//! delays are known. Cost: CPU time of the generator per request, all three at the same rate
-//! (a server that waits makes wrk, which knows no rate, send at one), one after the other in an
-//! order that turns from round to round; ratios are paired within a round.
+//! delays are known. Cost: CPU time of the generator per request, all at the same rate (a
+//! server that waits makes wrk, which knows no rate, send at one), one after the other; ratios are
+//! paired within a round.
 
 use std::path::PathBuf;
 
@@ -18,9 +18,9 @@ use super::report::{Spread, table};
 use super::{doors, wrk};
 use crate::{Outcome, say, shell};
 
-/// Connections of the comparison; with a delay of 6.4 ms, wrk sends at most 10,000 a second.
+/// Connections of the comparison; with a mean delay of 6.4 ms, wrk sends at most 10,000 a second.
 const CONNECTIONS: u32 = 64;
-const DELAY_US: u64 = 6_400;
+const MEAN_US: u32 = 6_400;
 /// Rates of the accuracy scenario, requests per second.
 const RATES: [u32; 3] = [100, 1_000, 10_000];
 /// Requests per second and seconds of the percentile scenario: the table goes round twice.
@@ -143,19 +143,15 @@ impl Bench<'_> {
         Ok((server, port))
     }
 
-    /// Runs `tidegate load run` at a rate; its report and its CPU seconds.
-    fn tidegate(&self, port: u16, rate: f64, seconds: u32) -> anyhow::Result<(Value, f64)> {
-        let command = [
-            self.tidegate.to_string_lossy().into_owned(),
-            "load".to_owned(),
-            "run".to_owned(),
-            format!("http://127.0.0.1:{port}/"),
-            "--json".to_owned(),
-            "--rate".to_owned(),
-            format!("{rate}/s"),
-            "--for".to_owned(),
-            format!("{seconds}s"),
-        ];
+    /// Runs `tidegate load run` with a model; its report and its CPU seconds.
+    fn tidegate(&self, port: u16, model: &[String], seconds: u32) -> anyhow::Result<(Value, f64)> {
+        let (program, url) = (self.tidegate.to_string_lossy(), format!("http://127.0.0.1:{port}/"));
+        let duration = format!("{seconds}s");
+        let mut command: Vec<String> =
+            [&*program, "load", "run", &url, "--json", "--for", &duration]
+                .map(str::to_owned)
+                .to_vec();
+        command.extend_from_slice(model);
         let (output, cpu_seconds) = self.workshop.run_measured(&command)?;
         Ok((serde_json::from_str(&output).context("no report")?, cpu_seconds))
     }
@@ -168,7 +164,8 @@ impl Bench<'_> {
         for rate in RATES {
             let (mut errors, mut late_us) = (Vec::new(), Vec::new());
             for round in 0..self.options.rounds {
-                let (report, _) = self.tidegate(port, f64::from(rate), self.options.seconds)?;
+                let (report, _) =
+                    self.tidegate(port, &paced(f64::from(rate)), self.options.seconds)?;
                 let sent_per_second = delayed::seen(port)?;
                 errors.push((sent_per_second / f64::from(rate) - 1.0).abs());
                 late_us.push(number(&report, "/generator/lateness/p99_ms")? * 1e3);
@@ -191,7 +188,7 @@ impl Bench<'_> {
         for _ in 0..self.options.rounds {
             // A fresh server begins the table anew.
             let (_server, port) = self.server(&["--table"])?;
-            let (report, _) = self.tidegate(port, f64::from(KNOWN_RATE), KNOWN_SECONDS)?;
+            let (report, _) = self.tidegate(port, &paced(f64::from(KNOWN_RATE)), KNOWN_SECONDS)?;
             for ((name, quantile), errors) in QUANTILES.iter().zip(&mut errors) {
                 let reported_ms = number(&report, &format!("/all/latency/{name}"))?;
                 errors.push((reported_ms / (at(&injected, *quantile) * 1e3) - 1.0).abs());
@@ -203,31 +200,41 @@ impl Bench<'_> {
         Ok(bars.collect())
     }
 
-    /// CPU per request beside wrk and oha.
+    /// CPU per request: the closed model beside wrk and oha without a rate, the open one beside oha
+    /// with one, all at wrk's rate.
     fn cost(&self) -> anyhow::Result<Vec<Bar>> {
-        let (_server, port) = self.server(&["--delay-us", &DELAY_US.to_string()])?;
+        let (_server, port) = self.server(&["--mean-us", &MEAN_US.to_string()])?;
         let url = format!("http://127.0.0.1:{port}/");
         let seconds = self.options.seconds;
-        let (mut to_wrk, mut to_oha) = (Vec::new(), Vec::new());
+        let users = ["--users".to_owned(), CONNECTIONS.to_string()];
+        let (mut to_wrk, mut to_oha, mut to_paced_oha) = (Vec::new(), Vec::new(), Vec::new());
         for round in 0..self.options.rounds {
             let (wrk, rate) = self.wrk(&url, seconds)?;
-            let (report, cpu_seconds) = self.tidegate(port, rate.round(), seconds)?;
-            let own = per_request(cpu_seconds, number(&report, "/all/ok")?)?;
-            to_wrk.push(own / wrk);
+            let own = |model: &[String]| {
+                let (report, cpu_seconds) = self.tidegate(port, model, seconds)?;
+                per_request(cpu_seconds, number(&report, "/all/ok")?)
+            };
+            let (closed, open) = (own(&users)?, own(&paced(rate.round()))?);
+            to_wrk.push(closed / wrk);
             let mut line = format!(
-                "{rate:.0}/s round {}: CPU us/request: tidegate {own:.2}, wrk {wrk:.2}",
+                "{rate:.0}/s round {}: CPU us/request: wrk {wrk:.2}, closed {closed:.2}, open {open:.2}",
                 round + 1
             );
-            if let Some(oha) = &self.oha {
-                let oha = self.oha(&oha.to_string_lossy(), &url, rate.round())?;
-                to_oha.push(own / oha);
-                line.push_str(&format!(", oha {oha:.2}"));
+            if let Some(program) = &self.oha {
+                let program = program.to_string_lossy();
+                let oha = self.oha(&program, &url, None)?;
+                let paced_oha = self.oha(&program, &url, Some(rate.round()))?;
+                to_oha.push(closed / oha);
+                to_paced_oha.push(open / paced_oha);
+                line.push_str(&format!(", oha {oha:.2}, with a rate {paced_oha:.2}"));
             }
             say::note(&line);
         }
-        let mut bars = vec![Bar::of("CPU per request / wrk", TO_WRK_MAX, &to_wrk)];
+        let mut bars = vec![Bar::of("closed model: CPU per request / wrk", TO_WRK_MAX, &to_wrk)];
         if self.oha.is_some() {
-            bars.push(Bar::of("CPU per request / oha", TO_OHA_MAX, &to_oha));
+            bars.push(Bar::of("closed model: CPU per request / oha", TO_OHA_MAX, &to_oha));
+            let name = "open model: CPU per request / oha with a rate";
+            bars.push(Bar::of(name, TO_OHA_MAX, &to_paced_oha));
         } else {
             say::note("oha is not here and not compared: cargo install oha");
         }
@@ -247,28 +254,24 @@ impl Bench<'_> {
         Ok((per_request(cpu_seconds, requests)?, report.per_second))
     }
 
-    /// CPU microseconds per request of oha.
-    fn oha(&self, program: &str, url: &str, rate: f64) -> anyhow::Result<f64> {
+    /// CPU microseconds per request of oha, at a rate or as fast as its connections get answers.
+    fn oha(&self, program: &str, url: &str, rate: Option<f64>) -> anyhow::Result<f64> {
         let (connections, duration) =
             (CONNECTIONS.to_string(), format!("{}s", self.options.seconds));
-        let command = [
-            program,
-            "--no-tui",
-            "--output-format",
-            "json",
-            "-c",
-            &connections,
-            "-z",
-            &duration,
-            "-q",
-            &rate.to_string(),
-            url,
-        ]
-        .map(str::to_owned);
+        let fixed = ["--no-tui", "--output-format", "json", "-c", &connections, "-z", &duration];
+        let mut command = vec![program.to_owned()];
+        command.extend(fixed.map(str::to_owned));
+        command.extend(rate.map(|rate| format!("-q={rate}")));
+        command.push(url.to_owned());
         let (output, cpu_seconds) = self.workshop.run_measured(&command)?;
         let report: Value = serde_json::from_str(&output).context("oha gave no report")?;
         per_request(cpu_seconds, number(&report, "/statusCodeDistribution/200")?)
     }
+}
+
+/// The arguments of an open model.
+fn paced(rate: f64) -> [String; 2] {
+    ["--rate".to_owned(), format!("{rate}/s")]
 }
 
 /// The value of a sorted table at a quantile, in seconds.

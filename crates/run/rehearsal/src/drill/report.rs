@@ -251,7 +251,7 @@ pub enum Verdict {
 /// What the load generator says about itself.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Serialize)]
 pub struct Generator {
-    /// The share of requests that it sent more than 250 ms after they were due, 0 to 1.
+    /// The share of requests that it sent more than 100 ms after they were due, 0 to 1.
     pub late_share: f64,
     /// The share of requests that were due and not sent, 0 to 1.
     pub dropped_share: f64,

@@ -125,6 +125,10 @@ fn protections(plan: &Plan<'_>) -> String {
              \x20   http-request disable-l7-retry if !{ method GET HEAD OPTIONS PUT DELETE }\n",
         );
     }
+    if matches!(setup.balance, DoorBalance::HashPath | DoorBalance::HashHeader(_)) {
+        // As much over the mean as one server may get: the bound that tidegate has by default.
+        text.push_str("    hash-balance-factor 125\n");
+    }
     let interval = setup.check_interval.as_millis();
     writeln!(
         text,
