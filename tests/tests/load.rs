@@ -8,6 +8,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
 use black_box::{Backend, Finished, Sample, Setup, binary, eventually, ok, tidegate};
+use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
 use tempfile::TempDir;
@@ -190,6 +191,38 @@ fn a_log_is_asked_again() {
         .map(|request| format!("{} {}", request.method, request.target))
         .collect();
     assert_eq!(asked, ["HEAD /third", "GET /second", "GET /first?a=b"]);
+}
+
+#[test]
+fn a_certificate_that_is_not_trusted_is_told() {
+    let folder = folder();
+    let mut params = CertificateParams::default();
+    params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
+    let key = KeyPair::generate().expect("keys can be made");
+    let issuer = CertifiedIssuer::self_signed(params, key).expect("it signs itself");
+    let key = KeyPair::generate().expect("keys can be made");
+    let params = CertificateParams::new(vec!["127.0.0.1".to_owned()]).expect("it is a name");
+    let certificate = params.signed_by(&key, &issuer).expect("the issuer signs");
+    let write = |name: &str, text: &str| {
+        let (file, path) = in_folder(&folder, name);
+        std::fs::write(file, text).expect("the folder is writable");
+        path
+    };
+    let ca = write("ca.pem", &issuer.pem());
+    let (pem, key) = (write("c.pem", &certificate.pem()), write("k.pem", &key.serialize_pem()));
+    let backend = Backend::answering(ok("x"));
+    let tls =
+        format!("tls = {{ certificates = [{{ certificate = \"{pem}\", key = \"{key}\" }}] }}");
+    let door = Setup::of(&[&backend]).listen(&tls).start();
+    let url = format!("https://{}/", door.first_address());
+    let target = [&*url, "--rate", "10/s", "--for", "1s", "--json"];
+    for trusted in [&["--ca", &*ca][..], &["--insecure"]] {
+        let report = json(&load(&[&target, trusted].concat()));
+        assert_eq!(report["all"]["ok"], 10, "{trusted:?}: {report:#}");
+    }
+    let report = json(&load(&target));
+    let why = "certificate refused: unknown issuer (--ca names one to trust)";
+    assert_eq!(report["all"]["failures"][why], 10, "{report:#}");
 }
 
 #[test]

@@ -361,6 +361,22 @@ fn a_refused_change_is_its_own_bound() {
 }
 
 #[test]
+fn plans_in_the_guide_are_sound() {
+    let guide = concat!(env!("CARGO_MANIFEST_DIR"), "/../../../docs/guides/load.md");
+    let guide = std::fs::read_to_string(guide).unwrap();
+    let blocks: Vec<&str> = guide
+        .split("```toml\n")
+        .skip(1)
+        .filter_map(|rest| rest.split_once("```"))
+        .map(|(block, _)| block)
+        .collect();
+    assert!(!blocks.is_empty(), "the guide shows no plan");
+    for block in blocks {
+        assert_eq!(settings::load_plan(&source(block)).findings, [], "{block}");
+    }
+}
+
+#[test]
 fn a_load_alone() {
     let plan = |text| settings::load_plan(&source(text));
     let sound = plan("[load.users]\nrate = '10/s'\nfor = '5s'\n");

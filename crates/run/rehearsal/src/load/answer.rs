@@ -32,8 +32,10 @@ pub(super) enum Cause {
     Timeout,
     /// What came is no HTTP answer.
     NotHttp,
-    /// TLS failed: a wrong certificate, mostly.
+    /// TLS failed for another reason than the next.
     Tls,
+    /// The certificate was refused, and why.
+    Certificate(&'static str),
     /// Its connection was cut by the rehearsal.
     Cut,
     /// No socket could be had for a retry.
@@ -59,6 +61,7 @@ impl std::fmt::Display for Cause {
             Self::Cut => "cut",
             Self::NoSocket => "no socket",
             Self::Socket => "socket error",
+            Self::Certificate(why) => return write!(formatter, "certificate refused: {why}"),
             Self::Status(status) => return write!(formatter, "status {status}"),
         })
     }

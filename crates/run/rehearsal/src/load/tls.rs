@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::Name;
 use model::configuration::PoolTls;
 use rustls::pki_types::ServerName;
-use rustls::{ClientConfig, ClientConnection};
+use rustls::{CertificateError, ClientConfig, ClientConnection};
 
 use super::answer::{Answer, Cause, Reading};
 use super::{LoadError, TlsTarget};
@@ -73,7 +73,7 @@ impl Tls {
         let mut complete = false;
         while !bytes.is_empty() {
             self.connection.read_tls(&mut bytes).map_err(|_broken| Cause::Tls)?;
-            self.connection.process_new_packets().map_err(|_broken| Cause::Tls)?;
+            self.connection.process_new_packets().map_err(|error| cause(&error))?;
             loop {
                 match self.connection.reader().read(&mut plain) {
                     // The peer said goodbye.
@@ -91,5 +91,43 @@ impl Tls {
             }
         }
         Ok(complete)
+    }
+}
+
+/// What a user can do something about is said in words of its own.
+fn cause(error: &rustls::Error) -> Cause {
+    let rustls::Error::InvalidCertificate(why) = error else { return Cause::Tls };
+    let why = if matches!(why, CertificateError::UnknownIssuer) {
+        "unknown issuer (--ca names one to trust)"
+    } else if matches!(why, CertificateError::Expired | CertificateError::ExpiredContext { .. }) {
+        "it has expired"
+    } else if matches!(
+        why,
+        CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. }
+    ) {
+        "it is for another name"
+    } else if why.to_string().contains("CaUsedAsEndEntity") {
+        "it is an issuer's, not a server's"
+    } else {
+        "it is not valid"
+    };
+    Cause::Certificate(why)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_refused_certificate_says_why() {
+        let check = |why, expected: &str| {
+            let found = cause(&rustls::Error::InvalidCertificate(why)).to_string();
+            assert_eq!(found, format!("certificate refused: {expected}"));
+        };
+        check(CertificateError::UnknownIssuer, "unknown issuer (--ca names one to trust)");
+        check(CertificateError::Expired, "it has expired");
+        check(CertificateError::NotValidForName, "it is for another name");
+        check(CertificateError::Revoked, "it is not valid");
+        assert_eq!(cause(&rustls::Error::DecryptError), Cause::Tls);
     }
 }
