@@ -158,6 +158,14 @@ pub enum Fault {
     },
 }
 
+impl Fault {
+    /// Where the network gets worse, if it does.
+    #[must_use]
+    pub const fn link(&self) -> Option<&Link> {
+        if let Self::Network { link, .. } = self { Some(link) } else { None }
+    }
+}
+
 /// Between which parts.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Link {

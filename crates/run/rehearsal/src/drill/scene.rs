@@ -70,21 +70,10 @@ impl Scene {
             };
             (Name::from(settings.name.as_str()), server)
         };
-        let link = |event: &Event| match &event.fault {
-            Fault::Network { link, .. } => Some(link.clone()),
-            Fault::Kill { .. }
-            | Fault::Stop { .. }
-            | Fault::Behave { .. }
-            | Fault::Configure { .. }
-            | Fault::Stale
-            | Fault::Deploy { .. }
-            | Fault::RollingRestart { .. }
-            | Fault::CutClients { .. } => None,
-        };
         let mut links: Vec<(Link, Layers<NetworkConditions>)> = Vec::new();
-        for link in drill.events.iter().filter_map(link) {
-            if !links.iter().any(|(known, _)| *known == link) {
-                links.push((link, Layers::new(NetworkConditions::default())));
+        for link in drill.events.iter().filter_map(|event| event.fault.link()) {
+            if !links.iter().any(|(known, _)| known == link) {
+                links.push((link.clone(), Layers::new(NetworkConditions::default())));
             }
         }
         Self {

@@ -35,19 +35,11 @@ impl Timeline {
     pub(crate) fn new(drill: &Drill) -> Self {
         let mut timeline = Self { steps: BTreeMap::new(), rolling: BTreeMap::new() };
         for (index, event) in drill.events.iter().enumerate() {
-            let first = match &event.fault {
-                Fault::RollingRestart { servers, pause } => {
-                    timeline.rolling.insert(index, (servers.len(), *pause));
-                    Step::Restart(index, 0)
-                }
-                Fault::Kill { .. }
-                | Fault::Stop { .. }
-                | Fault::Behave { .. }
-                | Fault::Network { .. }
-                | Fault::Configure { .. }
-                | Fault::Stale
-                | Fault::Deploy { .. }
-                | Fault::CutClients { .. } => Step::Begin(index),
+            let first = if let Fault::RollingRestart { servers, pause } = &event.fault {
+                timeline.rolling.insert(index, (servers.len(), *pause));
+                Step::Restart(index, 0)
+            } else {
+                Step::Begin(index)
             };
             timeline.steps.insert((event.at, first), ());
             if let Some(end) = end(event).filter(|end| *end < drill.duration) {

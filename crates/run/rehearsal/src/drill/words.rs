@@ -183,20 +183,11 @@ pub(crate) fn undo(event: &Event) -> String {
 
 /// What one step of a rolling restart does.
 pub(crate) fn restart(event: &Event, position: usize) -> String {
-    match &event.fault {
-        Fault::RollingRestart { servers, .. } => {
-            let name = servers.get(position).map_or("a server", |name| &**name);
-            format!("{name} restarted, {} of {}", position + 1, servers.len())
-        }
-        Fault::Kill { .. }
-        | Fault::Stop { .. }
-        | Fault::Behave { .. }
-        | Fault::Network { .. }
-        | Fault::Configure { .. }
-        | Fault::Stale
-        | Fault::Deploy { .. }
-        | Fault::CutClients { .. } => "nothing restarted".to_owned(),
-    }
+    let Fault::RollingRestart { servers, .. } = &event.fault else {
+        return "nothing restarted".to_owned();
+    };
+    let name = servers.get(position).map_or("a server", |name| &**name);
+    format!("{name} restarted, {} of {}", position + 1, servers.len())
 }
 
 /// The server a fault is about, if it is about one alone.

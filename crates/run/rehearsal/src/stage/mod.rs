@@ -20,7 +20,7 @@ use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use model::drill::{Database, DoorSetup, Event, Fault, Link, NetworkConditions};
+use model::drill::{Database, DoorSetup, Event, Link, NetworkConditions};
 use model::sample::SampleSettings;
 use tempfile::TempDir;
 use tokio::task::JoinSet;
@@ -360,18 +360,7 @@ impl Proxies {
 
 /// The links that faults of these events are about.
 fn links(events: &[Event]) -> Vec<Link> {
-    let link = |event: &Event| match &event.fault {
-        Fault::Network { link, .. } => Some(link.clone()),
-        Fault::Kill { .. }
-        | Fault::Stop { .. }
-        | Fault::Behave { .. }
-        | Fault::Configure { .. }
-        | Fault::Stale
-        | Fault::Deploy { .. }
-        | Fault::RollingRestart { .. }
-        | Fault::CutClients { .. } => None,
-    };
-    events.iter().filter_map(link).collect()
+    events.iter().filter_map(|event| event.fault.link().cloned()).collect()
 }
 
 async fn lease(watchdog: &Watchdog, undo: Undo) -> Result<LeaseId, String> {
