@@ -43,7 +43,8 @@ impl Sample {
     #[track_caller]
     fn start_at(address: SocketAddr, name: &str, arguments: Vec<String>) -> Self {
         let mut child = Command::new(binary())
-            .args(["--end-with-parent", "--log", "warn", "sample-app", "--name", name])
+            .args(["--end-with-parent", &std::process::id().to_string()])
+            .args(["--log", "warn", "sample-app", "--name", name])
             .args(["--listen", &address.to_string()])
             .args(&arguments)
             .stdin(Stdio::null())

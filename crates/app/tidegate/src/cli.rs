@@ -20,9 +20,9 @@ pub(crate) struct Cli {
     #[command(flatten)]
     pub(crate) log: LogArguments,
 
-    /// End when the process that started this one ends.
-    #[arg(long, global = true, hide = true)]
-    pub(crate) end_with_parent: bool,
+    /// End when the process of this id, which started this one, ends.
+    #[arg(long, global = true, hide = true, value_name = "PID")]
+    pub(crate) end_with_parent: Option<i32>,
 
     #[command(subcommand)]
     pub(crate) command: Command,

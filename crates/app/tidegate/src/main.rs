@@ -25,8 +25,8 @@ fn main() -> ExitCode {
         commands::complain(&why);
         return exit::usage();
     }
-    if cli.end_with_parent
-        && let Err(error) = end_with_parent()
+    if let Some(parent) = cli.end_with_parent
+        && let Err(error) = end_with_parent(parent)
     {
         tracing::warn!(%error, "this process will not notice the end of its parent");
     }
@@ -56,11 +56,12 @@ fn usage(error: &clap::Error) -> ExitCode {
 }
 
 /// The kernel sends SIGTERM when the parent ends, even by SIGKILL: nothing of a demo stays behind.
-fn end_with_parent() -> std::io::Result<()> {
+fn end_with_parent(parent: i32) -> std::io::Result<()> {
     use rustix::process::{Signal, getpid, getppid, kill_process, set_parent_process_death_signal};
     set_parent_process_death_signal(Some(Signal::TERM))?;
-    // A parent that ended before the line above is not noticed by it.
-    if getppid().is_none_or(rustix::process::Pid::is_init) {
+    // A parent that ended before the line above is not noticed by it. Its id must be told: process
+    // 1 adopts orphans, and is the true parent where `demo` is the first program of a container.
+    if getppid().is_none_or(|pid| pid.as_raw_nonzero().get() != parent) {
         kill_process(getpid(), Signal::TERM)?;
     }
     Ok(())

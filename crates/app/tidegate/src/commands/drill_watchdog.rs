@@ -6,8 +6,8 @@ use std::os::fd::AsFd;
 use std::path::Path;
 use std::process::ExitCode;
 
-use rehearsal::fault::watchdog::{Grounds, serve};
-use rustix::process::{Pid, getsid, setsid};
+use rehearsal::fault::watchdog::{Grounds, own_session, serve};
+use rustix::process::setsid;
 use tokio::net::unix::pipe;
 use tokio::signal::unix::{Signal, SignalKind, signal};
 
@@ -50,7 +50,7 @@ fn detach() -> io::Result<Detached> {
         signal(SignalKind::terminate())?,
         signal(SignalKind::hangup())?,
     ];
-    let session = getsid(None).ok().and_then(|id| u32::try_from(Pid::as_raw(Some(id))).ok());
+    let session = own_session();
     // Fails for the leader of a process group alone, which the drill does not make of it.
     if let Err(error) = setsid() {
         tracing::warn!(%error, "the watchdog stays in the drill's session");

@@ -233,7 +233,7 @@ fn command(executable: &Path, folder: &Path, name: &str) -> Result<Command, Stri
     let log = File::create(&log).map_err(|error| format!("{}: {error}", log.display()))?;
     let mut command = Command::new(executable);
     command
-        .arg("--end-with-parent")
+        .args(["--end-with-parent", &std::process::id().to_string()])
         .process_group(0)
         .kill_on_drop(true)
         .stdin(Stdio::null())

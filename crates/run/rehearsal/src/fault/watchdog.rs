@@ -32,6 +32,7 @@ use tokio::task::JoinSet;
 use tokio::time::timeout;
 
 pub use serve::{Grounds, serve};
+pub use sweep::own_session;
 
 /// What the names of folders that a watchdog may remove begin with.
 pub const FOLDER_PREFIX: &str = "tidegate-drill-";

@@ -62,7 +62,7 @@ impl Place {
             .open(&log)
             .map_err(|error| format!("{}: {error}", log.display()))?;
         let child = Command::new(&self.executable)
-            .arg("--end-with-parent")
+            .args(["--end-with-parent", &std::process::id().to_string()])
             .args(arguments)
             // The watchdog ends whoever works inside the folder, leased or not yet.
             .current_dir(&self.folder)

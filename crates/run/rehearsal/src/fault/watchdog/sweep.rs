@@ -34,14 +34,24 @@ fn process_inside(pid: u32, folder: &Path, session: Option<u32>) -> Option<Proce
     (inside() && !process.is_gone()).then_some(process)
 }
 
+/// The session of this process. `None` also where its leader lies outside the container.
+pub fn own_session() -> Option<u32> {
+    session_and_terminal(&std::fs::read_to_string("/proc/self/stat").ok()?)?.0
+}
+
 /// Who has no terminal, or shares the drill's session without being its shell.
 fn is_of_drill(pid: u32, stat: &str, drill: Option<u32>) -> bool {
+    let Some((session, terminal)) = session_and_terminal(stat) else { return false };
+    terminal == "0" || (session.is_some() && session == drill && session != Some(pid))
+}
+
+/// The session and the terminal that a line of `/proc/PID/stat` names.
+fn session_and_terminal(stat: &str) -> Option<(Option<u32>, &str)> {
     // pid (name) state parent group session terminal ...; the name may hold anything.
-    let Some((_, rest)) = stat.rsplit_once(')') else { return false };
-    let mut fields = rest.split_whitespace().skip(3);
-    let session = fields.next().and_then(|field| field.parse::<u32>().ok());
-    let terminal = fields.next();
-    terminal == Some("0") || (session.is_some() && session == drill && session != Some(pid))
+    let mut fields = stat.rsplit_once(')')?.1.split_whitespace().skip(3);
+    // 0: a leader that cannot be seen from inside a container; sessions of that kind are not one.
+    let session = fields.next()?.parse().ok().filter(|&session| session != 0);
+    Some((session, fields.next()?))
 }
 
 #[cfg(test)]
@@ -64,5 +74,7 @@ mod tests {
             "the drill's own shell"
         );
         assert!(!is_of_drill(20, "20 (vim) S 15 20 15 34817 20", None));
+        let stranger = "20 (vim) S 15 20 0 34817 20";
+        assert!(!is_of_drill(20, stranger, None), "a session led from outside the container");
     }
 }

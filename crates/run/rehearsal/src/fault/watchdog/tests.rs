@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
-use rustix::process::{Pid, Signal, getsid, kill_process};
+use rustix::process::{Pid, Signal, kill_process};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 use tokio::io::{
@@ -15,7 +15,7 @@ use tokio::io::{
 use tokio::task::JoinSet;
 use tokio::time::timeout;
 
-use super::{Grounds, serve};
+use super::{Grounds, own_session, serve};
 
 /// How long anything may take before a test gives up.
 const PATIENCE: Duration = Duration::from_secs(10);
@@ -31,9 +31,7 @@ struct Served {
 impl Served {
     async fn start() -> Self {
         let scratch = tempfile::tempdir().unwrap();
-        let session = getsid(None).unwrap().as_raw_nonzero().get();
-        let grounds =
-            Grounds { scratch: scratch.path().to_owned(), session: u32::try_from(session).ok() };
+        let grounds = Grounds { scratch: scratch.path().to_owned(), session: own_session() };
         let (drill, watchdog) = duplex(4_096);
         let (input, output) = split(watchdog);
         let mut task = JoinSet::new();
