@@ -36,6 +36,7 @@ pub(crate) fn door(root: &mut Table<'_>) -> Door {
         workers: table.number("workers", environment.processors.clamp(1, 256), 1..=256),
         drain: table.duration("drain", DRAIN_DEFAULT, Duration::ZERO..=DRAIN_MAX),
         connections_max: connections_max.unwrap_or(environment.connections_default()),
+        state: None,
     };
     table.finish();
     door

@@ -160,6 +160,9 @@ fn configuration(root: &DeValue<'_>, context: Context<'_>, text: &str) -> Option
         routes,
         admin,
         telemetry,
+        invariants: model::configuration::Invariants::default(),
+        changes: model::configuration::Changes::default(),
+        allowances: Vec::new(),
     })
 }
 

@@ -102,6 +102,8 @@ fn pool(name: &Name, value: &Value<'_>, mut table: Table<'_>) -> (Option<Pool>, 
         in_flight_max,
         idle_max,
         resolve,
+        capacity: None,
+        peak_per_second: None,
     });
     (pool, inner_timeouts)
 }

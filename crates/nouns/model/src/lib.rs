@@ -3,12 +3,16 @@
 //! Every floor above speaks in these types, so that two rooms that must not import each
 //! other still mean the same thing. Plain data: no runtime, no clock, no I/O.
 
+pub mod arm;
 pub mod capacity;
 pub mod configuration;
 pub mod drill;
 pub mod fact;
+pub mod forecast;
+pub mod generation;
 pub mod load;
 pub mod reason;
+pub mod recording;
 pub mod sample;
 pub mod time;
 

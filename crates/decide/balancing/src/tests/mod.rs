@@ -58,6 +58,8 @@ pub(super) fn settings(balance: Balance) -> configuration::Pool {
         in_flight_max: 0,
         idle_max: 64,
         resolve: Duration::from_secs(30),
+        capacity: None,
+        peak_per_second: None,
     }
 }
 

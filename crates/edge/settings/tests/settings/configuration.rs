@@ -6,8 +6,8 @@ use std::time::Duration;
 
 use model::configuration::{
     AccessLog, AccessLogFormat, AccessLogTarget, Action, Admin, AdminTcp, Balance,
-    CertificateFiles, Check, CheckKind, ClientLimits, ClientTimeouts, Configuration, Door,
-    Ejection, ErrorFormat, ForwardedStyle, HashKey, HeaderMatch, HostPattern, Listener,
+    CertificateFiles, Changes, Check, CheckKind, ClientLimits, ClientTimeouts, Configuration, Door,
+    Ejection, ErrorFormat, ForwardedStyle, HashKey, HeaderMatch, HostPattern, Invariants, Listener,
     ListenerTls, PathPattern, Pool, PoolTls, Retries, Route, Server, ServerAddress, ServerTimeouts,
     Telemetry, TemplateSegment, TlsVersion,
 };
@@ -102,6 +102,8 @@ fn default_pool() -> Pool {
         in_flight_max: 0,
         idle_max: 64,
         resolve: seconds(30),
+        capacity: None,
+        peak_per_second: None,
     }
 }
 
@@ -119,7 +121,7 @@ pool = \"api\"
     let actual = configuration(text);
     let expected = Configuration {
         version: actual.version.clone(),
-        door: Door { workers: 4, drain: seconds(30), connections_max: 384 },
+        door: Door { workers: 4, drain: seconds(30), connections_max: 384, state: None },
         listeners: vec![default_listener()],
         pools: vec![default_pool()],
         routes: vec![Route {
@@ -134,6 +136,9 @@ pool = \"api\"
         }],
         admin: Admin { socket: Some(PathBuf::from("/tmp/tidegate-1000/admin.sock")), tcp: None },
         telemetry: Telemetry { access_log: None },
+        invariants: Invariants::default(),
+        changes: Changes::default(),
+        allowances: vec![],
     };
     assert_eq!(actual, expected);
 }
@@ -141,7 +146,10 @@ pool = \"api\"
 #[test]
 fn every_field_of_a_listener_and_of_the_process() {
     let actual = configuration(include_str!("example.toml"));
-    assert_eq!(actual.door, Door { workers: 2, drain: seconds(90), connections_max: 200 });
+    assert_eq!(
+        actual.door,
+        Door { workers: 2, drain: seconds(90), connections_max: 200, state: None }
+    );
     let networks = ["10.0.0.0/8", "::1/128"].map(|text| text.parse().expect("a network"));
     let expected = Listener {
         name: "web".into(),
@@ -234,6 +242,8 @@ fn every_field_of_a_pool() {
         in_flight_max: 8,
         idle_max: 9,
         resolve: seconds(11),
+        capacity: None,
+        peak_per_second: None,
     };
     assert_eq!(actual.pools, [expected]);
 }

@@ -1,0 +1,1 @@
+//! Whether a change that is live, or tried, stays.

@@ -1,0 +1,1 @@
+//! The durable history of generations, in an embedded SQLite.
