@@ -18,6 +18,8 @@ fuzz_target!(|text: &str| {
         user_is_root: false,
         uid: 1_000,
         runtime_dir: None,
+        state_directory: None,
+        state_home: None,
     };
     let checked = settings::check(&source, &environment);
     let refused = checked.findings.iter().any(|finding| finding.severity == Severity::Error);
@@ -43,5 +45,5 @@ fuzz_target!(|text: &str| {
     let again = settings::check(&source, &environment);
     assert_eq!(again.findings, checked.findings, "the same text, other findings");
     assert_eq!(again.configuration.is_some(), checked.configuration.is_some());
-    let _rendered: String = settings::render_text(&checked.findings, &source, false);
+    let _rendered: String = settings::render_text(&checked.findings, std::slice::from_ref(&source), false);
 });

@@ -17,11 +17,12 @@ pub struct AdminAnswer {
     pub body: String,
 }
 
-/// Sends one request whose connection closes after it.
+/// Sends one request whose connection closes after it; `head` is its first line, and further
+/// ones if need be.
 ///
 /// # Errors
 /// When nobody answers.
-pub(crate) fn ask(socket: &Path, head: &str, body: &str) -> std::io::Result<AdminAnswer> {
+pub fn ask(socket: &Path, head: &str, body: &str) -> std::io::Result<AdminAnswer> {
     let mut stream = UnixStream::connect(socket)?;
     stream.set_read_timeout(Some(PATIENCE))?;
     write!(

@@ -80,8 +80,8 @@ impl Door {
     /// Starts a door with this configuration, and waits until it listens.
     ///
     /// In the text `{dir}` stands for the folder of the configuration. What a test does not care
-    /// about is added: `[admin]` with a socket in that folder, and `[door]` with one worker, so
-    /// that server connections are reused predictably.
+    /// about is added: `[admin]` with a socket in that folder, `[door]` with one worker, so that
+    /// server connections are reused predictably, and allowances for [`LEAN`].
     ///
     /// # Panics
     /// When it does not listen in time; with its log.
@@ -91,25 +91,29 @@ impl Door {
         let folder = tempfile::tempdir().expect("temporary folders can be made");
         std::fs::write(folder.path().join("tidegate.toml"), whole(text, folder.path()))
             .expect("the folder is writable");
-        let log = std::fs::File::create(folder.path().join("log")).expect("the folder is writable");
-        let mut child = Command::new(binary())
-            .arg("run")
-            .arg("-c")
-            .arg(folder.path().join("tidegate.toml"))
-            .stdin(Stdio::null())
-            .stdout(Stdio::piped())
-            .stderr(log)
-            .spawn()
-            .expect("the binary can be run");
-        let output = child.stdout.take().expect("stdout is piped");
-        let stdout = Arc::new(Mutex::new(String::new()));
-        std::thread::spawn({
-            let stdout = Arc::clone(&stdout);
-            move || collect(output, &stdout)
-        });
+        let (child, stdout) = run(folder.path());
         let mut door = Self { child, status: None, folder, listeners: Vec::new(), stdout };
         door.wait_for_listeners(text.matches("[listen.").count());
         door
+    }
+
+    /// Ends the process as a crash does and starts it again, with the same folder.
+    ///
+    /// # Panics
+    /// When it does not listen in time; with its log.
+    #[track_caller]
+    pub fn crash(&mut self) {
+        self.child.kill().expect("the door runs");
+        self.child.wait().expect("the door ends");
+        let expected = self.listeners.len();
+        (self.child, self.stdout) = run(self.folder.path());
+        self.wait_for_listeners(expected);
+    }
+
+    /// `text` with what every test needs, as [`Door::start`] adds it.
+    #[must_use]
+    pub fn complete(&self, text: &str) -> String {
+        whole(text, self.folder())
     }
 
     #[track_caller]
@@ -305,6 +309,27 @@ impl Door {
     }
 }
 
+/// Starts the binary with the configuration in `folder`; its log is appended to.
+fn run(folder: &Path) -> (Child, Arc<Mutex<String>>) {
+    let log = std::fs::File::options().create(true).append(true).open(folder.join("log"));
+    let mut child = Command::new(binary())
+        .arg("run")
+        .arg("-c")
+        .arg(folder.join("tidegate.toml"))
+        .stdin(Stdio::null())
+        .stdout(Stdio::piped())
+        .stderr(log.expect("the folder is writable"))
+        .spawn()
+        .expect("the binary can be run");
+    let output = child.stdout.take().expect("stdout is piped");
+    let stdout = Arc::new(Mutex::new(String::new()));
+    std::thread::spawn({
+        let stdout = Arc::clone(&stdout);
+        move || collect(output, &stdout)
+    });
+    (child, stdout)
+}
+
 impl Drop for Door {
     fn drop(&mut self) {
         if std::thread::panicking() {
@@ -330,14 +355,29 @@ fn show(log: &str) {
     eprintln!("--- the door's log ---\n{log}--- end of the door's log ---");
 }
 
-/// The configuration with what every test needs.
+/// The rules that tests break for their own good: one server says more clearly than two what the
+/// door did to it, no check means no requests but the test's, and all is on one machine.
+const LEAN: [&str; 3] = ["single-server", "no-health-check", "narrow-hash-key"];
+
+/// The configuration with what every test needs. A rule that the text itself speaks of is left
+/// to it.
 fn whole(text: &str, folder: &Path) -> String {
     let mut text = text.replace("{dir}", &folder.display().to_string());
+    let state = format!("state = \"{}/state\"\n", folder.display());
     if !text.contains("[door]") {
-        text.push_str("\n[door]\nworkers = 1\ndrain = \"1s\"\n");
+        text.push_str(&format!("\n[door]\nworkers = 1\ndrain = \"1s\"\n{state}"));
+    } else if !text.contains("state = ") {
+        text = text.replacen("[door]\n", &format!("[door]\n{state}"), 1);
     }
     if !text.contains("[admin]") {
         text.push_str(&format!("\n[admin]\nsocket = \"{}/admin.sock\"\n", folder.display()));
+    }
+    for rule in
+        LEAN.iter().filter(|rule| !text.contains(&format!("\"{rule}\""))).collect::<Vec<_>>()
+    {
+        text.push_str(&format!(
+            "\n[[allow]]\nrule = \"{rule}\"\nreason = \"tests are as small as they can be\"\n"
+        ));
     }
     text
 }

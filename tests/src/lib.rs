@@ -11,6 +11,7 @@ mod admin;
 mod backend;
 mod client;
 mod door;
+mod echoes;
 pub mod fort;
 pub mod load;
 mod message;
@@ -20,10 +21,11 @@ mod wait;
 
 use std::time::Duration;
 
-pub use admin::AdminAnswer;
+pub use admin::{AdminAnswer, ask as ask_admin};
 pub use backend::{Backend, Peer};
 pub use client::{Broken, Client, Wire};
 pub use door::{Door, Finished, binary, tidegate};
+pub use echoes::Echoes;
 pub use message::{Fields, Request, Response, chunked, ok, response};
 pub use sample::Sample;
 pub use setup::Setup;

@@ -9,8 +9,8 @@ use black_box::{Backend, Client, Setup, eventually, eventually_some, ok, tidegat
 use serde_json::Value;
 
 const GOOD: &str = "[listen.web]\naddress = \"127.0.0.1:0\"\n\
-    [pools.api]\nservers = [\"127.0.0.1:1\"]\ncheck = \"tcp\"\n\
-    [routes.api]\npool = \"api\"\n[admin]\nsocket = false\n";
+    [pools.api]\nservers = [\"127.0.0.1:1\", \"127.0.0.1:2\"]\ncheck = { path = \"/\" }\n\
+    [routes.api]\npool = \"api\"\n[admin]\nsocket = false\n[door]\nstate = false\n";
 const BAD: &str = "[listen.web]\naddres = \"127.0.0.1:0\"\n\
     [pools.api]\nservers = [\"127.0.0.1\"]\n[routes.api]\npool = \"ap\"\n";
 

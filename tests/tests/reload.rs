@@ -2,17 +2,15 @@
 
 use std::net::{SocketAddr, TcpStream};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, AtomicU32, Ordering};
+use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
-use std::thread::JoinHandle;
 use std::time::Duration;
 
 use black_box::load::{Load, Plan, Tally, show};
 use black_box::{
-    Backend, Client, Door, Gate, PATIENCE, Sample, Setup, eventually, eventually_some, ok, response,
+    Backend, Client, Door, Echoes, Gate, Sample, Setup, eventually, eventually_some, ok, response,
 };
 use rustix::process::Signal;
-use tungstenite::Message;
 
 /// Requests per second.
 const RATE: u32 = 500;
@@ -35,59 +33,6 @@ fn setup(samples: &[Sample]) -> Setup {
     Setup::at(&addresses(samples))
         .pool("check = { path = \"/health\", interval = \"500ms\", timeout = \"400ms\" }")
         .more("[door]\nworkers = 2\ndrain = \"5s\"")
-}
-
-/// WebSockets that echo without a pause until they are told to stop.
-struct Echoes {
-    stop: Arc<AtomicBool>,
-    echoed: Arc<AtomicU32>,
-    threads: Vec<JoinHandle<()>>,
-}
-
-impl Echoes {
-    fn start(address: SocketAddr, count: u32) -> Self {
-        let (stop, echoed) = <(Arc<AtomicBool>, Arc<AtomicU32>)>::default();
-        let threads = (0..count)
-            .map(|number| {
-                let (stop, echoed) = (Arc::clone(&stop), Arc::clone(&echoed));
-                std::thread::spawn(move || echo(address, number, &stop, &echoed))
-            })
-            .collect();
-        let echoes = Self { stop, echoed, threads };
-        eventually("the WebSockets echo", || echoes.echoed() >= count * 2);
-        echoes
-    }
-
-    fn echoed(&self) -> u32 {
-        self.echoed.load(Ordering::SeqCst)
-    }
-
-    /// Panics when one of them lost its connection or a message.
-    fn finish(self) {
-        self.stop.store(true, Ordering::SeqCst);
-        for thread in self.threads {
-            thread.join().expect("a WebSocket stayed open and echoed all");
-        }
-    }
-}
-
-fn echo(address: SocketAddr, number: u32, stop: &AtomicBool, echoed: &AtomicU32) {
-    let stream = TcpStream::connect(address).expect("the door listens");
-    stream.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
-    let url = "ws://localhost/websocket";
-    let (mut socket, _) = tungstenite::client(url, stream).expect("the upgrade is passed on");
-    let mut count = 0_u32;
-    while !stop.load(Ordering::SeqCst) {
-        let message = Message::text(format!("{number}: {count}"));
-        socket.send(message.clone()).expect("the connection is open");
-        assert_eq!(socket.read().expect("the connection is open"), message);
-        echoed.fetch_add(1, Ordering::SeqCst);
-        count += 1;
-        // A breath, so that all of them together leave the machine some time.
-        std::thread::park_timeout(Duration::from_millis(10));
-    }
-    socket.close(None).expect("the connection is open");
-    while socket.read().is_ok() {}
 }
 
 #[test]
@@ -267,7 +212,8 @@ fn listeners_come_and_go() {
     assert_eq!(new.get("/").status, 200);
     let mut idle = Client::connect(address);
     assert_eq!(idle.get("/").status, 200);
-    door.rewrite(&setup.text());
+    // A text that was replaced would be refused as stale: this one says that it is meant.
+    door.rewrite(&setup.more("# without it again").text());
     assert_eq!(door.reload().status, 200);
     idle.expect_closed();
     eventually("the port is closed", || TcpStream::connect(address).is_err());
@@ -306,12 +252,14 @@ fn servers_come_and_go() {
     let door = few.start();
     let load = Load::start(door.first_address(), RATE);
     load.pass(300);
-    for _ in 0..5 {
-        door.rewrite(&many.text());
+    for round in 0..5 {
+        // A text that was replaced would be refused as stale: each says that it is meant.
+        let meant = format!("# round {round}");
+        door.rewrite(&many.clone().more(&meant).text());
         assert_eq!(door.reload().status, 200);
         eventually("the new server is asked", || load.last(100).servers.contains_key("three"));
         load.pass(100);
-        door.rewrite(&few.text());
+        door.rewrite(&few.clone().more(&meant).text());
         assert_eq!(door.reload().status, 200);
         eventually("the server is left alone", || !load.last(100).servers.contains_key("three"));
     }

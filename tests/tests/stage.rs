@@ -45,6 +45,33 @@ impl TidegateTools for Commands {
             if finished.code == Some(0) { Ok(finished.stdout) } else { Err(finished.stderr) }
         })
     }
+
+    fn rollbacks<'a>(&'a self, socket: &'a Path) -> Answer<'a, Option<u64>> {
+        let socket = socket.display().to_string();
+        Box::pin(async {
+            let finished = run(["history", "--json", "--socket"], socket).await;
+            let history: serde_json::Value = serde_json::from_str(&finished.stdout).ok()?;
+            let back = history.as_array()?.iter();
+            let back = back.filter(|entry| entry["origin"]["kind"] == "automatic_rollback");
+            u64::try_from(back.count()).ok()
+        })
+    }
+
+    fn force<'a>(&'a self, socket: &'a Path, text: &'a str) -> Answer<'a, Result<String, String>> {
+        let socket = socket.display().to_string();
+        Box::pin(async move {
+            let folder = tempfile::tempdir().expect("temporary folders can be made");
+            let file = folder.path().join("tidegate.toml");
+            std::fs::write(&file, text).expect("the folder is writable");
+            let apply = move || {
+                let file = file.display().to_string();
+                let how = ["--force", "--detach", "--reason", "a stage without its guard"];
+                tidegate(&[&["apply", &file][..], &how, &["--socket", &socket]].concat())
+            };
+            let finished = tokio::task::spawn_blocking(apply).await.expect("it can be run");
+            if finished.code == Some(0) { Ok(finished.stdout) } else { Err(finished.stderr) }
+        })
+    }
 }
 
 /// Runs the binary while fault proxies go on: they live on this thread.
@@ -84,6 +111,7 @@ fn door(weights: &[(&str, u32)]) -> DoorSetup {
         client_rate_per_second: None,
         client_header: None,
         server_in_flight_max: Some(100),
+        forced: false,
     }
 }
 
@@ -160,7 +188,13 @@ async fn play(front: FrontDoor, guard: bool) {
     let folder = stage.folder().to_owned();
 
     assert_eq!(answers(stage.door_address(), "x-server"), names(&["one", "two"]), "{front}");
-    stage.configure(&door(&[("one", 5)])).await.expect("a good change goes live");
+    let one = door(&[("one", 5)]);
+    if guard && front == FrontDoor::Tidegate {
+        let refused = stage.configure(&one).await;
+        assert!(matches!(&refused, Err(NotApplied::Refused(why)) if why.contains("single-server")));
+    }
+    let forced = DoorSetup { forced: front == FrontDoor::Tidegate, ..one };
+    stage.configure(&forced).await.expect("a forced change goes live");
     assert_eq!(answers(stage.door_address(), "x-server"), names(&["one"]), "{front}");
     // HAProxy takes a backend without servers.
     if front != FrontDoor::Haproxy {
@@ -169,12 +203,16 @@ async fn play(front: FrontDoor, guard: bool) {
         assert_eq!(answers(stage.door_address(), "x-server"), names(&["one"]), "{front}");
     }
     for setup in everything() {
+        // Only tidegate objects to a server that gets everything.
+        let setup = DoorSetup { forced: front == FrontDoor::Tidegate, ..setup };
         stage.configure(&setup).await.expect("every word is understood");
         let limited = is_limited(stage.door_address());
         // tidegate does not limit clients as yet.
         assert!(front == FrontDoor::Tidegate || limited == guard, "{front}");
     }
-    stage.configure(&drill.door).await.expect("a good change goes live");
+    // Not what it began with: that would be an old text.
+    let both = door(&[("one", 2), ("two", 1)]);
+    stage.configure(&both).await.expect("a good change goes live");
 
     let look = stage.look().await.expect("the door runs");
     let served: u64 =

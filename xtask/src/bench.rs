@@ -15,6 +15,7 @@ mod http;
 mod idle;
 mod load;
 mod pacer;
+mod plan;
 mod processes;
 mod report;
 mod summary;
@@ -29,6 +30,8 @@ pub(crate) enum Command {
     Http(http::Options),
     /// How exact the load generator is, and what it costs beside wrk and oha.
     Load(load::Options),
+    /// What `tidegate plan` foresees of ten kinds of change, beside what then happened.
+    Plan(plan::Options),
 }
 
 /// The parts of a bench that run as processes of their own.
@@ -51,6 +54,7 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Http(options) => http::run(options),
         Command::Load(options) => load::run(options),
+        Command::Plan(options) => plan::run(options),
     }
 }
 

@@ -28,6 +28,7 @@ pub(super) fn tidegate(places: Places<'_>) -> String {
     format!(
         r#"[door]
 workers = 1
+state = false
 
 [listen.web]
 address = "127.0.0.1:{plain_port}"
@@ -47,6 +48,11 @@ pool = "api"
 
 [admin]
 socket = "{folder}/admin.sock"
+
+[[allow]]
+rule = "single-server"
+at = "pools.api"
+reason = "the door is measured, in front of one server that is never the limit"
 "#
     )
 }

@@ -5,6 +5,8 @@ use std::time::Duration;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 
+use crate::commands::change;
+
 /// A front door for HTTP services: balances, watches, and says what it does.
 #[derive(Debug, Parser)]
 #[command(
@@ -52,12 +54,30 @@ pub(crate) enum LogFormat {
 pub(crate) enum Command {
     /// Serve: SIGTERM drains, SIGHUP reloads
     Run(RunArguments),
-    /// Check a configuration and show every mistake at once
+    /// Check configurations, also of nginx and HAProxy, and show every mistake at once
     Check(CheckArguments),
+    /// Say what a rule finds and why; without a name, list all rules
+    Explain(crate::commands::explain::ExplainArguments),
     /// Show what a running door does
     Status(StatusArguments),
     /// Make a running door read its configuration again
     Reload(SocketArguments),
+    /// Make a configuration live, watch it, and go back if it does harm
+    Apply(change::ApplyArguments),
+    /// Say what a configuration would do to the traffic of the last minutes
+    Plan(change::PlanArguments),
+    /// List the generations of a running door: who changed what, when, why, and what came of it
+    History(change::HistoryArguments),
+    /// Show one generation and its text
+    Show(change::ShowArguments),
+    /// Say in words what differs between generations or files
+    Diff(change::DiffArguments),
+    /// Go back to an earlier generation
+    Rollback(change::RollbackArguments),
+    /// Let a generation stay that was applied with `--confirm-within`
+    Confirm(change::ConfirmArguments),
+    /// Translate an nginx or HAProxy configuration
+    Import(crate::commands::import::ImportArguments),
     /// Print the JSON Schema of the configuration
     Schema,
     /// Print completions for a shell
@@ -104,9 +124,16 @@ pub(crate) struct RunArguments {
 
 #[derive(Debug, Args)]
 pub(crate) struct CheckArguments {
-    /// The configuration
-    #[arg(value_name = "FILE")]
-    pub(crate) file: PathBuf,
+    /// The configurations: this door's, nginx.conf or haproxy.cfg
+    #[arg(value_name = "FILE", required = true)]
+    pub(crate) files: Vec<PathBuf>,
+
+    /// The language of the files, where their names and texts do not tell
+    #[arg(long, value_name = "LANGUAGE")]
+    pub(crate) from: Option<crate::commands::dialect::From>,
+
+    #[command(flatten)]
+    pub(crate) against: change::AgainstArguments,
 
     /// How the findings are printed
     #[arg(long, value_name = "FORMAT", default_value = "text")]
@@ -123,6 +150,12 @@ pub(crate) enum CheckFormat {
     Text,
     /// One JSON document.
     Json,
+    /// SARIF 2.1.0, for code scanning.
+    Sarif,
+    /// A JUnit report, for tools that show tests.
+    Junit,
+    /// Annotations in GitHub Actions.
+    Github,
 }
 
 #[derive(Debug, Args)]

@@ -1,17 +1,27 @@
 //! `tidegate run`: the front door itself.
 //!
 //! The main thread is the operator: signals, the admin interface, health checks, names, and the
-//! second's snapshot. The workers are threads of their own and hear from it over channels.
+//! second's snapshot; beside it the changer carries out changes of the configuration. The workers
+//! are threads of their own and hear from the operator over channels.
 
 mod admin;
+mod begin;
+mod book;
+mod change;
 mod control;
+mod drift;
+mod facts;
+mod judge;
+mod open;
 mod operator;
+mod settle;
 mod sockets;
+mod stage;
+mod start;
 
 use std::process::ExitCode;
 
-use model::Configuration;
-use settings::{Checked, Environment, Source};
+use settings::Environment;
 
 use crate::cli::RunArguments;
 use crate::commands::{chain, complain};
@@ -21,8 +31,8 @@ use crate::exit;
 pub(crate) fn run(arguments: RunArguments) -> ExitCode {
     let environment = Environment::detect();
     let path = arguments.config;
-    let configuration = match load(&path, &environment) {
-        Ok(configuration) => configuration,
+    let start = match start::choose(&path, &environment) {
+        Ok(start) => start,
         Err(why) => {
             complain(&why);
             return exit::usage();
@@ -35,37 +45,11 @@ pub(crate) fn run(arguments: RunArguments) -> ExitCode {
             return exit::failed();
         }
     };
-    match runtime.block_on(operator::run(path, environment, configuration)) {
+    match runtime.block_on(begin::run(path, environment, start)) {
         Ok(()) => exit::clean(),
         Err(error) => {
             complain(&chain(error.as_ref()));
             exit::failed()
         }
     }
-}
-
-/// Reads and checks a configuration; warnings are logged.
-///
-/// # Errors
-/// The findings, rendered.
-fn load(path: &std::path::Path, environment: &Environment) -> Result<Configuration, String> {
-    let source = settings::read(path).map_err(|error| chain(&error))?;
-    let Checked { configuration, findings } = settings::check(&source, environment);
-    let Some(configuration) = configuration else {
-        return Err(refusal(&findings, &source));
-    };
-    for finding in &findings {
-        tracing::warn!(
-            rule = finding.rule,
-            file = %source.name,
-            line = finding.line,
-            "{}", finding.message
-        );
-    }
-    Ok(configuration)
-}
-
-fn refusal(findings: &[settings::Finding], source: &Source) -> String {
-    let rendered = settings::render_text(findings, source, false);
-    format!("{} is not a valid configuration\n{rendered}", source.name)
 }

@@ -24,6 +24,7 @@ mod retry;
 mod round_robin;
 mod server;
 mod table;
+pub mod trial;
 mod zone;
 
 #[cfg(test)]

@@ -53,7 +53,7 @@ pub(crate) struct Inner {
     pub(crate) ejects: bool,
     pub(crate) shared: Arc<Shared>,
     pub(crate) configuration: configuration::Pool,
-    retries: Arc<RetryBudget>,
+    retries: RetryBudget,
     zones: u32,
     zone_weight: u64,
     view: View,
@@ -220,11 +220,8 @@ impl Inner {
         previous: Option<&Self>,
         now: Timestamp,
     ) -> Self {
-        let retries = previous.map_or_else(
-            || Arc::new(RetryBudget::new(&configuration.retries, now)),
-            |previous| Arc::clone(&previous.retries),
-        );
-        retries.configure(&configuration.retries);
+        let saved = previous.map(|previous| &previous.retries);
+        let retries = RetryBudget::new(&configuration.retries, saved, now);
         let own = |server: &Server| {
             configuration.zone.is_some() && server.member.zone == configuration.zone
         };

@@ -5,6 +5,7 @@
 //! to ten seconds' worth, lets a quiet pool retry at all.
 //! Invariant: a balance never falls below zero, so no retry is spent twice.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering::Relaxed};
 
 use model::Timestamp;
@@ -16,13 +17,19 @@ const WINDOW_SECONDS: u64 = 10;
 /// Fading is applied in steps of this, not at each request.
 const STEP_NANOS: u64 = 50_000_000;
 
-/// The retry budget of a pool, shared by all workers.
+/// The retry budget of a pool, shared by all workers. What was saved up is shared by all
+/// generations of the pool; what each may spend follows from its own settings.
 #[derive(Debug)]
 pub struct RetryBudget {
     /// Millionths of a retry that one request deposits.
-    share: AtomicU64,
+    share: u64,
     /// Retries per second that are always allowed.
-    minimum_per_second: AtomicU64,
+    minimum_per_second: u64,
+    saved: Arc<Saved>,
+}
+
+#[derive(Debug)]
+struct Saved {
     deposits: AtomicU64,
     reserve: AtomicU64,
     /// When fading was last applied, in nanoseconds.
@@ -30,30 +37,28 @@ pub struct RetryBudget {
 }
 
 impl RetryBudget {
-    pub(crate) fn new(settings: &model::configuration::Retries, now: Timestamp) -> Self {
-        let budget = Self {
-            share: AtomicU64::new(0),
-            minimum_per_second: AtomicU64::new(0),
-            deposits: AtomicU64::new(0),
-            reserve: AtomicU64::new(0),
-            advanced_at: AtomicU64::new(now.as_nanos()),
+    /// A budget that goes on with what `previous` saved up.
+    pub(crate) fn new(
+        settings: &model::configuration::Retries,
+        previous: Option<&Self>,
+        now: Timestamp,
+    ) -> Self {
+        let minimum_per_second = u64::from(settings.budget_min_per_second);
+        let begin = || {
+            Arc::new(Saved {
+                deposits: AtomicU64::new(0),
+                reserve: AtomicU64::new(minimum_per_second * WINDOW_SECONDS * RETRY),
+                advanced_at: AtomicU64::new(now.as_nanos()),
+            })
         };
-        budget.configure(settings);
-        budget.reserve.store(budget.reserve_max(), Relaxed);
-        budget
-    }
-
-    /// Takes new settings over; what was saved up stays.
-    pub(crate) fn configure(&self, settings: &model::configuration::Retries) {
-        self.share.store(millionths(settings.budget), Relaxed);
-        self.minimum_per_second.store(u64::from(settings.budget_min_per_second), Relaxed);
+        let saved = previous.map_or_else(begin, |previous| Arc::clone(&previous.saved));
+        Self { share: millionths(settings.budget), minimum_per_second, saved }
     }
 
     /// Counts one request of a client; not its retries.
     pub fn deposit(&self) {
-        let share = self.share.load(Relaxed);
-        if share > 0 {
-            self.deposits.fetch_add(share, Relaxed);
+        if self.share > 0 {
+            self.saved.deposits.fetch_add(self.share, Relaxed);
         }
     }
 
@@ -61,30 +66,30 @@ impl RetryBudget {
     #[must_use]
     pub fn withdraw(&self, now: Timestamp) -> bool {
         self.advance(now);
-        take(&self.deposits) || take(&self.reserve)
+        take(&self.saved.deposits) || take(&self.saved.reserve)
     }
 
     /// Lets time pass; called at every pick, so that the deposits of a long calm fade.
     pub(crate) fn advance(&self, now: Timestamp) {
-        let then = self.advanced_at.load(Relaxed);
+        let saved = &self.saved;
+        let then = saved.advanced_at.load(Relaxed);
         let passed = now.as_nanos().saturating_sub(then);
         if passed < STEP_NANOS
-            || self.advanced_at.compare_exchange(then, now.as_nanos(), Relaxed, Relaxed).is_err()
+            || saved.advanced_at.compare_exchange(then, now.as_nanos(), Relaxed, Relaxed).is_err()
         {
             return;
         }
         let keep = (-(passed as f64) / (WINDOW_SECONDS * 1_000_000_000) as f64).exp();
         // A deposit made meanwhile must not be lost: only what fades is taken away.
-        let lost = fraction(self.deposits.load(Relaxed), 1.0 - keep);
-        self.deposits.update(Relaxed, Relaxed, |saved| saved.saturating_sub(lost));
-        let earned =
-            passed.saturating_mul(self.minimum_per_second.load(Relaxed)) / (1_000_000_000 / RETRY);
+        let lost = fraction(saved.deposits.load(Relaxed), 1.0 - keep);
+        saved.deposits.update(Relaxed, Relaxed, |saved| saved.saturating_sub(lost));
+        let earned = passed.saturating_mul(self.minimum_per_second) / (1_000_000_000 / RETRY);
         let most = self.reserve_max();
-        self.reserve.update(Relaxed, Relaxed, |saved| saved.saturating_add(earned).min(most));
+        saved.reserve.update(Relaxed, Relaxed, |saved| saved.saturating_add(earned).min(most));
     }
 
     fn reserve_max(&self) -> u64 {
-        self.minimum_per_second.load(Relaxed) * WINDOW_SECONDS * RETRY
+        self.minimum_per_second * WINDOW_SECONDS * RETRY
     }
 }
 
@@ -121,7 +126,7 @@ mod tests {
             on_status: false,
         };
         let mut now = Timestamp::ZERO;
-        let budget = RetryBudget::new(&settings, now);
+        let budget = RetryBudget::new(&settings, None, now);
         let mut allowed: Vec<u32> = Vec::new();
         for word in script.split(' ') {
             if let Some(ms) = word.strip_prefix('+') {
@@ -164,5 +169,23 @@ mod tests {
         let second = "req*100 +1000 ";
         // 100/s x 10 % x 10 s, a little less for the steps, and 10 in reserve.
         check(&format!("{}try*2000", second.repeat(3600)), &[105]);
+    }
+
+    #[test]
+    fn generations_share_what_was_saved_and_keep_their_own_settings() {
+        let settings = |budget, budget_min_per_second| model::configuration::Retries {
+            attempts_max: 2,
+            budget,
+            budget_min_per_second,
+            on_status: false,
+        };
+        let live = RetryBudget::new(&settings(0.1, 1), None, Timestamp::ZERO);
+        let tried = RetryBudget::new(&settings(0.0, 0), Some(&live), Timestamp::ZERO);
+        let allowed =
+            |budget: &RetryBudget| (0..100).filter(|_| budget.withdraw(Timestamp::ZERO)).count();
+        (0..100).for_each(|_| tried.deposit());
+        assert_eq!(allowed(&live), 10, "the reserve alone: the candidate's requests earn nothing");
+        (0..100).for_each(|_| live.deposit());
+        assert_eq!((allowed(&tried), allowed(&live)), (10, 0), "what was earned is spent once");
     }
 }

@@ -16,14 +16,21 @@ use hyper::header::{
 };
 use hyper::{Method, Request, Response, StatusCode};
 use model::fact::Snapshot;
-use serde::Deserialize;
+use serde::de::DeserializeOwned;
+use serde::{Deserialize, Serialize};
+use tokio::sync::Semaphore;
 
-use crate::Control;
 use crate::guard::{Admission, Caller};
-use crate::mutation::{Change, Orders};
+use crate::look::{self, WaitingRoom};
+use crate::mutation::{Order, Orders};
+use crate::{Apply, Confirm, Control, RefusalKind, RollBack, What};
 
-/// The largest body of a request.
+/// The largest body of a request that carries no text.
 const BODY_BYTES_MAX: usize = 16 * 1_024;
+/// The largest body of an apply: a text of 4 MiB, escaped as JSON.
+const APPLY_BYTES_MAX: usize = 5 * 1_024 * 1_024;
+/// Applies whose bodies are in memory at once.
+pub(crate) const APPLIES_MAX: usize = 4;
 /// How long a request body may take.
 const BODY_TIMEOUT: Duration = Duration::from_secs(10);
 /// What `/v1/history` gives without `seconds`.
@@ -39,6 +46,8 @@ pub(crate) struct Desk {
     pub(crate) control: Arc<dyn Control>,
     pub(crate) admission: Admission,
     pub(crate) orders: Orders,
+    pub(crate) waiting_room: WaitingRoom,
+    pub(crate) applies: Semaphore,
 }
 
 /// A refusal, sent as RFC 9457 problem details.
@@ -89,30 +98,63 @@ enum Endpoint {
     Metrics,
     Health,
     Ready,
+    Changes,
+    Wait,
+    Generations,
+    Generation(u64),
+    Configuration,
+    Recording,
+    Change(Form),
+}
+
+/// What changes the door.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Form {
     Reload,
+    Apply,
+    RollBack,
+    Confirm,
     Drain,
 }
 
 impl Endpoint {
+    const SERVED: &str = "Served here: /v1/status, /v1/history, /v1/changes, /v1/changes/wait, /v1/generations, /v1/generations/N, /v1/configuration, /v1/recording, /metrics, /health, /ready, /v1/reload, /v1/apply, /v1/rollback, /v1/confirm, /v1/servers/drain.";
+
     fn of(path: &str) -> Option<Self> {
         Some(match path {
             "/v1/status" => Self::Status,
             "/v1/history" => Self::History,
+            "/v1/changes" => Self::Changes,
+            "/v1/changes/wait" => Self::Wait,
+            "/v1/generations" => Self::Generations,
+            "/v1/configuration" => Self::Configuration,
+            "/v1/recording" => Self::Recording,
             "/metrics" => Self::Metrics,
             "/health" => Self::Health,
             "/ready" => Self::Ready,
-            "/v1/reload" => Self::Reload,
-            "/v1/servers/drain" => Self::Drain,
-            _ => return None,
+            "/v1/reload" => Self::Change(Form::Reload),
+            "/v1/apply" => Self::Change(Form::Apply),
+            "/v1/rollback" => Self::Change(Form::RollBack),
+            "/v1/confirm" => Self::Change(Form::Confirm),
+            "/v1/servers/drain" => Self::Change(Form::Drain),
+            _ => Self::Generation(path.strip_prefix("/v1/generations/")?.parse().ok()?),
         })
     }
 
     fn methods(self) -> &'static str {
         match self {
-            Self::Status | Self::History | Self::Metrics | Self::Health | Self::Ready => {
-                "GET, HEAD"
-            }
-            Self::Reload | Self::Drain => "POST",
+            Self::Status
+            | Self::History
+            | Self::Metrics
+            | Self::Health
+            | Self::Ready
+            | Self::Changes
+            | Self::Wait
+            | Self::Generations
+            | Self::Generation(_)
+            | Self::Configuration
+            | Self::Recording => "GET, HEAD",
+            Self::Change(_) => "POST",
         }
     }
 
@@ -160,7 +202,7 @@ fn admitted_endpoint(
         ));
     }
     let endpoint = Endpoint::of(request.uri().path())
-        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "not_found", "Served here: /v1/status, /v1/history, /metrics, /health, /ready, /v1/reload, /v1/servers/drain."))?;
+        .ok_or_else(|| Problem::new(StatusCode::NOT_FOUND, "not_found", Endpoint::SERVED))?;
     if !endpoint.allows(request.method()) {
         let detail = format!("This endpoint answers {} only.", endpoint.methods());
         return Err(Problem {
@@ -177,50 +219,92 @@ async fn endpoint_answer(
     endpoint: Endpoint,
     request: Request<Incoming>,
 ) -> Result<Response<Body>, Problem> {
+    let control = &desk.control;
+    let query = request.uri().query();
     match endpoint {
-        Endpoint::Status => status(desk.control.snapshot().as_deref()),
+        Endpoint::Status => status(control.snapshot().as_deref()),
         Endpoint::History => {
-            let seconds = history_seconds(request.uri().query())?;
-            Ok(respond(
-                StatusCode::OK,
-                JSON,
-                Body::Snapshots(Snapshots::new(desk.control.history(seconds))),
-            ))
+            let snapshots = control.history(history_seconds(query)?);
+            Ok(respond(StatusCode::OK, JSON, Body::Snapshots(Snapshots::new(snapshots))))
         }
         Endpoint::Metrics => {
-            let accept = request
-                .headers()
-                .get(ACCEPT)
-                .and_then(|value| value.to_str().ok())
-                .unwrap_or_default();
-            let (body, content_type) = desk.control.metrics(accept);
+            let accept = request.headers().get(ACCEPT).and_then(|value| value.to_str().ok());
+            let (body, content_type) = control.metrics(accept.unwrap_or_default());
             Ok(whole(StatusCode::OK, content_type, body))
         }
         Endpoint::Health => Ok(whole(StatusCode::OK, TEXT, "live\n")),
-        Endpoint::Ready if desk.control.ready() => Ok(whole(StatusCode::OK, TEXT, "ready\n")),
+        Endpoint::Ready if control.ready() => Ok(whole(StatusCode::OK, TEXT, "ready\n")),
         Endpoint::Ready => Ok(whole(StatusCode::SERVICE_UNAVAILABLE, TEXT, "not ready\n")),
-        Endpoint::Reload => {
-            let body = json_body(request).await?;
-            if !body.is_empty() && serde_json::from_slice::<Nothing>(&body).is_err() {
-                return Err(Problem::new(
-                    StatusCode::BAD_REQUEST,
-                    "bad_body",
-                    "A reload takes no settings: send an empty body or {}.",
-                ));
-            }
-            changed(desk, caller, Change::Reload).await
+        Endpoint::Changes => json(&**control.changes().borrow()),
+        Endpoint::Wait => json(&look::wait(desk, query).await?),
+        Endpoint::Generations => {
+            let (limit, before) = look::page(query)?;
+            json(&control.generations(limit, before).await?)
         }
-        Endpoint::Drain => {
-            let body = json_body(request).await?;
-            let drain: DrainRequest = serde_json::from_slice(&body).map_err(|error| {
-                Problem::new(StatusCode::BAD_REQUEST, "bad_body", format!("Expected {{\"pool\": NAME, \"server\": ADDRESS, \"on\": true or false}}: {error}."))
+        Endpoint::Generation(number) => json(&control.generation(number).await?),
+        Endpoint::Configuration => json(&*control.configuration()),
+        Endpoint::Recording => json(&control.recording()),
+        Endpoint::Change(form) => change(desk, caller, form, request).await,
+    }
+}
+
+/// Reads what a changing endpoint was sent, and gives it to the clerk.
+async fn change(
+    desk: &Desk,
+    caller: Caller,
+    form: Form,
+    request: Request<Incoming>,
+) -> Result<Response<Body>, Problem> {
+    // Held until the change is done: what waits to be applied is bounded too.
+    let _place = match form {
+        Form::Apply => Some(desk.applies.try_acquire().map_err(|_full| {
+            let detail = format!("{APPLIES_MAX} applies are under way already; try again.");
+            Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
+        })?),
+        Form::Reload | Form::RollBack | Form::Confirm | Form::Drain => None,
+    };
+    let limit = if form == Form::Apply { APPLY_BYTES_MAX } else { BODY_BYTES_MAX };
+    let body = json_body(request, limit).await?;
+    let what = match form {
+        Form::Reload => {
+            if !body.is_empty() {
+                parsed::<Nothing>(&body)?;
+            }
+            What::Reload
+        }
+        Form::Apply => What::Apply(Box::new(parsed::<Apply>(&body)?)),
+        Form::RollBack => What::RollBack(parsed::<RollBack>(&body)?),
+        Form::Confirm => What::Confirm(parsed::<Confirm>(&body)?),
+        Form::Drain => {
+            let DrainRequest { pool, server, on } = parsed(&body)?;
+            let order = Order::Drain { pool, server, on };
+            let done = desk.orders.place(caller, order).await.map_err(|refusal| {
+                if refusal.kind == RefusalKind::Busy {
+                    return refusal.into();
+                }
+                Problem::new(StatusCode::CONFLICT, "drain_refused", refusal.detail)
             })?;
-            changed(
-                desk,
-                caller,
-                Change::Drain { pool: drain.pool, server: drain.server, on: drain.on },
-            )
-            .await
+            return json(&serde_json::json!({ "result": done.result }));
+        }
+    };
+    drop(body);
+    what.check()
+        .map_err(|why| Problem::new(StatusCode::BAD_REQUEST, "bad_body", format!("{why}.")))?;
+    json(&desk.orders.place(caller, Order::Change(what)).await?)
+}
+
+fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
+    serde_json::from_slice(body).map_err(|error| {
+        let detail = format!("The body is not what this endpoint takes: {error}.");
+        Problem::new(StatusCode::BAD_REQUEST, "bad_body", detail)
+    })
+}
+
+fn json(value: &impl Serialize) -> Result<Response<Body>, Problem> {
+    match serde_json::to_string(value) {
+        Ok(text) => Ok(whole(StatusCode::OK, JSON, text)),
+        Err(error) => {
+            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))
         }
     }
 }
@@ -245,12 +329,7 @@ fn status(snapshot: Option<&Snapshot>) -> Result<Response<Body>, Problem> {
             "No whole second has passed since the start; ask again.",
         )
     })?;
-    match serde_json::to_string(snapshot) {
-        Ok(text) => Ok(whole(StatusCode::OK, JSON, text)),
-        Err(error) => {
-            Err(Problem::new(StatusCode::INTERNAL_SERVER_ERROR, "internal", error.to_string()))
-        }
-    }
+    json(snapshot)
 }
 
 fn history_seconds(query: Option<&str>) -> Result<usize, Problem> {
@@ -270,7 +349,7 @@ fn history_seconds(query: Option<&str>) -> Result<usize, Problem> {
         })
 }
 
-async fn json_body(request: Request<Incoming>) -> Result<Bytes, Problem> {
+async fn json_body(request: Request<Incoming>, bytes_max: usize) -> Result<Bytes, Problem> {
     if !is_json(request.headers()) {
         return Err(Problem::new(
             StatusCode::UNSUPPORTED_MEDIA_TYPE,
@@ -278,13 +357,13 @@ async fn json_body(request: Request<Incoming>) -> Result<Bytes, Problem> {
             "Send Content-Type: application/json.",
         ));
     }
-    let body = Limited::new(request.into_body(), BODY_BYTES_MAX);
+    let body = Limited::new(request.into_body(), bytes_max);
     match tokio::time::timeout(BODY_TIMEOUT, body.collect()).await {
         Ok(Ok(body)) => Ok(body.to_bytes()),
         Ok(Err(error)) if error.is::<http_body_util::LengthLimitError>() => Err(Problem::new(
             StatusCode::PAYLOAD_TOO_LARGE,
             "body_too_large",
-            format!("The body may have at most {BODY_BYTES_MAX} bytes."),
+            format!("The body may have at most {bytes_max} bytes."),
         )),
         Ok(Err(_)) => {
             Err(Problem::new(StatusCode::BAD_REQUEST, "bad_body", "The body ended early."))
@@ -301,24 +380,6 @@ fn is_json(headers: &HeaderMap) -> bool {
     let value = headers.get(CONTENT_TYPE).and_then(|value| value.to_str().ok()).unwrap_or_default();
     let essence = value.split_once(';').map_or(value, |(essence, _)| essence);
     essence.trim().eq_ignore_ascii_case(JSON)
-}
-
-async fn changed(desk: &Desk, caller: Caller, change: Change) -> Result<Response<Body>, Problem> {
-    let refused = match change {
-        Change::Reload => (StatusCode::UNPROCESSABLE_ENTITY, "reload_refused"),
-        Change::Drain { .. } => (StatusCode::CONFLICT, "drain_refused"),
-    };
-    match desk.orders.place(caller, change).await {
-        Some(Ok(text)) => {
-            Ok(whole(StatusCode::OK, JSON, serde_json::json!({ "result": text }).to_string()))
-        }
-        Some(Err(text)) => Err(Problem::new(refused.0, refused.1, text)),
-        None => Err(Problem::new(
-            StatusCode::SERVICE_UNAVAILABLE,
-            "busy",
-            "Too many changes wait, or the door is shutting down; try again.",
-        )),
-    }
 }
 
 fn whole(status: StatusCode, content_type: &'static str, body: impl Into<Bytes>) -> Response<Body> {

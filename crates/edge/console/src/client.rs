@@ -1,8 +1,11 @@
-//! Asks a running door over its Unix socket: what `status`, `reload` and `demo` use.
+//! Asks a running door over its Unix socket or its admin address: what the commands use.
 //!
-//! One connection per request: a command asks once, and a watcher once a second.
+//! One connection per request: a command asks once, and a watcher once a second. TLS is not
+//! spoken by the admin interface; a door on another machine is reached through a tunnel.
 
+use std::fmt;
 use std::io::ErrorKind;
+use std::net::{SocketAddr, ToSocketAddrs as _};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -10,67 +13,183 @@ use http_body_util::{BodyExt, Full, Limited};
 use hyper::body::Bytes;
 use hyper::{Method, Request, StatusCode};
 use hyper_util::rt::TokioIo;
-use tokio::net::UnixStream;
+use tokio::io::{AsyncRead, AsyncWrite};
+use tokio::net::{TcpStream, UnixStream};
 
-/// For reading endpoints.
-const READ_TIMEOUT: Duration = Duration::from_secs(10);
+use crate::token::{self, TokenError};
+
+/// For reading endpoints; `/v1/changes/wait` answers within 30 s.
+const READ_TIMEOUT: Duration = Duration::from_secs(40);
 /// For changes: a reload resolves names and may wait for others.
 const CHANGE_TIMEOUT: Duration = Duration::from_secs(60);
 /// The largest answer that is taken.
 const ANSWER_BYTES_MAX: usize = 256 * 1_024 * 1_024;
 
+/// Where a door is asked.
+#[derive(Clone, PartialEq, Eq)]
+pub enum Endpoint {
+    /// At its admin socket.
+    Unix(PathBuf),
+    /// At its admin address (`[admin] tcp`).
+    Tcp {
+        /// Where.
+        address: SocketAddr,
+        /// The bearer token, visible ASCII.
+        token: String,
+    },
+}
+
+/// Why an admin address cannot be asked.
+#[derive(Debug, thiserror::Error)]
+pub enum EndpointError {
+    /// It is no address of an admin interface.
+    #[error("{url:?} is no admin address: write it as http://HOST:PORT, without a path")]
+    NotAnAddress {
+        /// What was given.
+        url: String,
+    },
+    /// The admin interface does not speak TLS.
+    #[error(
+        "{url:?}: the admin interface does not speak TLS; ask http://HOST:PORT, through a tunnel if the network is not yours alone"
+    )]
+    Tls {
+        /// What was given.
+        url: String,
+    },
+    /// The host has no address.
+    #[error("{host:?} cannot be resolved")]
+    Unresolved {
+        /// The host and port.
+        host: String,
+        /// Why.
+        #[source]
+        source: std::io::Error,
+    },
+    /// The token cannot be used.
+    #[error("the token cannot be used")]
+    Token(#[from] TokenError),
+}
+
+impl Endpoint {
+    /// The admin address `http://HOST:PORT`, with the token in a file. Resolves the host, which
+    /// may take as long as the system's resolver lets it.
+    ///
+    /// # Errors
+    /// As [`EndpointError`] says.
+    pub fn tcp(url: &str, token_file: &Path) -> Result<Self, EndpointError> {
+        let wrong = || EndpointError::NotAnAddress { url: url.to_owned() };
+        if url.starts_with("https://") {
+            return Err(EndpointError::Tls { url: url.to_owned() });
+        }
+        let host = url.strip_prefix("http://").ok_or_else(wrong)?;
+        let host = host.strip_suffix('/').unwrap_or(host);
+        if host.contains(['/', '@', '?', '#']) || !host.contains(':') {
+            return Err(wrong());
+        }
+        let token = token::text(token_file)?;
+        let found = host.to_socket_addrs();
+        let unresolved = |source| EndpointError::Unresolved { host: host.to_owned(), source };
+        let address = found.map_err(unresolved)?.next().ok_or_else(wrong)?;
+        Ok(Self::Tcp { address, token })
+    }
+}
+
+impl fmt::Display for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Unix(socket) => write!(f, "{}", socket.display()),
+            Self::Tcp { address, .. } => write!(f, "http://{address}"),
+        }
+    }
+}
+
+/// Without the token.
+impl fmt::Debug for Endpoint {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "Endpoint({self})")
+    }
+}
+
+impl From<&Path> for Endpoint {
+    fn from(socket: &Path) -> Self {
+        Self::Unix(socket.to_owned())
+    }
+}
+
+impl From<&PathBuf> for Endpoint {
+    fn from(socket: &PathBuf) -> Self {
+        Self::Unix(socket.clone())
+    }
+}
+
+impl From<&Self> for Endpoint {
+    fn from(endpoint: &Self) -> Self {
+        endpoint.clone()
+    }
+}
+
 /// Why the door could not be asked. The text says what to do next.
 #[derive(Debug, thiserror::Error)]
 pub enum ClientError {
     /// Nobody answers there.
-    #[error(
-        "no door answers on {socket}: start one with `tidegate run -c FILE`, or name its admin socket with `--socket PATH`"
-    )]
+    #[error("no door answers on {endpoint}: {}", way_out(endpoint))]
     NotRunning {
-        /// The socket.
-        socket: PathBuf,
+        /// Where it was asked.
+        endpoint: Endpoint,
     },
     /// The system forbids it.
     #[error(
-        "this user may not use {socket}: run the command as root or as the user that runs the door"
+        "this user may not use {endpoint}: run the command as root or as the user that runs the door"
     )]
     Denied {
-        /// The socket.
-        socket: PathBuf,
+        /// Where it was asked.
+        endpoint: Endpoint,
     },
     /// The door answered with an error.
     #[error("the door answered {status}: {detail}")]
     Refused {
         /// The HTTP status.
         status: u16,
+        /// Which refusal it is, for programs: `refused`, `stale`, `open`, `no_generation`; empty
+        /// if the answer does not say.
+        code: String,
         /// Why, in the door's words; may hold several lines.
         detail: String,
     },
     /// The door did not answer in time.
-    #[error("the door did not answer on {socket} within {seconds} s")]
+    #[error("the door did not answer on {endpoint} within {seconds} s")]
     Timeout {
-        /// The socket.
-        socket: PathBuf,
+        /// Where it was asked.
+        endpoint: Endpoint,
         /// How long it was given.
         seconds: u64,
     },
     /// The connection failed otherwise.
-    #[error("asking the door on {socket} failed")]
+    #[error("asking the door on {endpoint} failed")]
     Failed {
-        /// The socket.
-        socket: PathBuf,
+        /// Where it was asked.
+        endpoint: Endpoint,
         /// Why.
         #[source]
         source: Box<dyn std::error::Error + Send + Sync>,
     },
 }
 
+fn way_out(endpoint: &Endpoint) -> &'static str {
+    match endpoint {
+        Endpoint::Unix(_) => {
+            "start one with `tidegate run -c FILE`, or name its admin socket with `--socket PATH`"
+        }
+        Endpoint::Tcp { .. } => "is this the address of `[admin] tcp`, and can it be reached?",
+    }
+}
+
 /// Sends `GET path` and gives the body of a 2xx answer.
 ///
 /// # Errors
 /// As [`ClientError`] says; any other status is [`ClientError::Refused`].
-pub async fn get(socket: &Path, path: &str) -> Result<Bytes, ClientError> {
-    ask(socket, Method::GET, path, Bytes::new(), READ_TIMEOUT).await
+pub async fn get(endpoint: impl Into<Endpoint>, path: &str) -> Result<Bytes, ClientError> {
+    ask(&endpoint.into(), Method::GET, path, Bytes::new(), READ_TIMEOUT).await
 }
 
 /// Sends `POST path` with a JSON body and gives the body of a 2xx answer.
@@ -78,48 +197,64 @@ pub async fn get(socket: &Path, path: &str) -> Result<Bytes, ClientError> {
 /// # Errors
 /// As [`get`].
 pub async fn post(
-    socket: &Path,
+    endpoint: impl Into<Endpoint>,
     path: &str,
     body: &serde_json::Value,
 ) -> Result<Bytes, ClientError> {
-    ask(socket, Method::POST, path, body.to_string().into(), CHANGE_TIMEOUT).await
+    ask(&endpoint.into(), Method::POST, path, body.to_string().into(), CHANGE_TIMEOUT).await
 }
 
 async fn ask(
-    socket: &Path,
+    endpoint: &Endpoint,
     method: Method,
     path: &str,
     body: Bytes,
     timeout: Duration,
 ) -> Result<Bytes, ClientError> {
-    let exchanged = tokio::time::timeout(timeout, exchange(socket, method, path, body)).await;
+    let asked = async {
+        match endpoint {
+            Endpoint::Unix(socket) => {
+                let stream = UnixStream::connect(socket).await;
+                let stream = stream.map_err(|error| not_connected(endpoint, error))?;
+                exchange(endpoint, stream, method, path, body).await
+            }
+            Endpoint::Tcp { address, .. } => {
+                let stream = TcpStream::connect(address).await;
+                let stream = stream.map_err(|error| not_connected(endpoint, error))?;
+                exchange(endpoint, stream, method, path, body).await
+            }
+        }
+    };
     let too_late =
-        |_| ClientError::Timeout { socket: socket.to_owned(), seconds: timeout.as_secs() };
-    let (status, body) = exchanged.map_err(too_late)??;
+        |_| ClientError::Timeout { endpoint: endpoint.clone(), seconds: timeout.as_secs() };
+    let (status, body) = tokio::time::timeout(timeout, asked).await.map_err(too_late)??;
     if status.is_success() {
         return Ok(body);
     }
-    Err(ClientError::Refused { status: status.as_u16(), detail: detail(&body) })
+    let (code, detail) = problem(&body);
+    Err(ClientError::Refused { status: status.as_u16(), code, detail })
 }
 
 async fn exchange(
-    socket: &Path,
+    endpoint: &Endpoint,
+    stream: impl AsyncRead + AsyncWrite + Unpin,
     method: Method,
     path: &str,
     body: Bytes,
 ) -> Result<(StatusCode, Bytes), ClientError> {
-    let stream = UnixStream::connect(socket).await.map_err(|error| not_connected(socket, error))?;
     let failed = |source: Box<dyn std::error::Error + Send + Sync>| ClientError::Failed {
-        socket: socket.to_owned(),
+        endpoint: endpoint.clone(),
         source,
     };
-    let request = Request::builder()
-        .method(method)
-        .uri(path)
-        .header("host", "localhost")
-        .header("content-type", "application/json")
-        .body(Full::new(body))
-        .map_err(|error| failed(error.into()))?;
+    let request =
+        Request::builder().method(method).uri(path).header("content-type", "application/json");
+    let request = match endpoint {
+        Endpoint::Unix(_) => request.header("host", "localhost"),
+        Endpoint::Tcp { address, token } => request
+            .header("host", address.to_string())
+            .header("authorization", format!("Bearer {}", token.trim())),
+    };
+    let request = request.body(Full::new(body)).map_err(|error| failed(error.into()))?;
     let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
         .await
         .map_err(|error| failed(error.into()))?;
@@ -140,27 +275,22 @@ async fn exchange(
     }
 }
 
-fn not_connected(socket: &Path, error: std::io::Error) -> ClientError {
-    let socket = socket.to_owned();
+fn not_connected(endpoint: &Endpoint, error: std::io::Error) -> ClientError {
+    let endpoint = endpoint.clone();
     let kind = error.kind();
     if matches!(kind, ErrorKind::NotFound | ErrorKind::ConnectionRefused) {
-        return ClientError::NotRunning { socket };
+        return ClientError::NotRunning { endpoint };
     }
     if kind == ErrorKind::PermissionDenied {
-        return ClientError::Denied { socket };
+        return ClientError::Denied { endpoint };
     }
-    ClientError::Failed { socket, source: error.into() }
+    ClientError::Failed { endpoint, source: error.into() }
 }
 
-/// The `detail` of a problem body, or the body itself.
-fn detail(body: &[u8]) -> String {
+/// The `code` and `detail` of a problem body; the body itself if it is none.
+fn problem(body: &[u8]) -> (String, String) {
     let problem: Option<serde_json::Value> = serde_json::from_slice(body).ok();
-    match problem
-        .as_ref()
-        .and_then(|problem| problem.get("detail"))
-        .and_then(serde_json::Value::as_str)
-    {
-        Some(detail) => detail.to_owned(),
-        None => String::from_utf8_lossy(body).trim().to_owned(),
-    }
+    let text = |key: &str| Some(problem.as_ref()?.get(key)?.as_str()?.to_owned());
+    let whole = || String::from_utf8_lossy(body).trim().to_owned();
+    (text("code").unwrap_or_default(), text("detail").unwrap_or_else(whole))
 }

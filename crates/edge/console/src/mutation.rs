@@ -1,86 +1,117 @@
 //! Carries out changes, one at a time, and leaves an audit line for each.
 //!
 //! A caller that hangs up drops its request, but not its order: the order is with the clerk, so
-//! a reload is never cut in half and never unrecorded.
+//! a change is never cut in half and never unrecorded.
 
 use std::sync::Arc;
 
 use tokio::sync::{mpsc, oneshot};
 
-use crate::Control;
+use crate::change::{ChangeOrder, Changed, Refusal, What};
 use crate::guard::Caller;
+use crate::{Control, RefusalKind, user};
 
 /// Changes that may wait for the one being carried out.
 const WAITING_MAX: usize = 16;
 
-/// What may be changed.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) enum Change {
-    /// Read the configuration again.
-    Reload,
+/// What is ordered.
+#[derive(Debug)]
+pub(crate) enum Order {
+    /// A change of the configuration.
+    Change(What),
     /// Take a server out of the rotation, or back in.
     Drain { pool: String, server: String, on: bool },
 }
 
-type Outcome = Result<String, String>;
+/// What came of it: words for a drain are in `result` alone.
+type Outcome = Result<Changed, Refusal>;
 
-/// A change, who wants it, and where its outcome goes.
-pub(crate) struct Order {
+/// An order, who gave it, and where its outcome goes.
+pub(crate) struct Placed {
     caller: Caller,
-    change: Change,
+    order: Order,
     outcome: oneshot::Sender<Outcome>,
 }
 
 /// Where connections place their orders.
-pub(crate) struct Orders(mpsc::Sender<Order>);
+pub(crate) struct Orders(mpsc::Sender<Placed>);
 
 impl Orders {
-    /// Places one order and waits for its outcome; `None` when too many wait or the clerk left.
-    pub(crate) async fn place(&self, caller: Caller, change: Change) -> Option<Outcome> {
+    /// Places one order and waits for its outcome.
+    pub(crate) async fn place(&self, caller: Caller, order: Order) -> Outcome {
         let (outcome, answer) = oneshot::channel();
-        self.0.try_send(Order { caller, change, outcome }).ok()?;
-        answer.await.ok()
+        let placed = self.0.try_send(Placed { caller, order, outcome });
+        let busy = || {
+            let detail = "Too many changes wait, or the door is shutting down; try again.";
+            Refusal::new(RefusalKind::Busy, detail)
+        };
+        placed.map_err(|_full_or_closed| busy())?;
+        answer.await.map_err(|_closed| busy())?
     }
 }
 
 /// The two ends: orders in, and the inbox for [`work`].
-pub(crate) fn desk() -> (Orders, mpsc::Receiver<Order>) {
+pub(crate) fn desk() -> (Orders, mpsc::Receiver<Placed>) {
     let (sender, inbox) = mpsc::channel(WAITING_MAX);
     (Orders(sender), inbox)
 }
 
 /// Carries out orders until every [`Orders`] is gone.
-pub(crate) async fn work(mut inbox: mpsc::Receiver<Order>, control: Arc<dyn Control>) {
-    while let Some(Order { caller, change, outcome }) = inbox.recv().await {
-        let result = carry_out(&*control, &change).await;
-        audit(caller, &change, &result);
+pub(crate) async fn work(mut inbox: mpsc::Receiver<Placed>, control: Arc<dyn Control>) {
+    while let Some(Placed { caller, order, outcome }) = inbox.recv().await {
+        let (what, reason) = described(&order);
+        // Looked up here, not by the connection: a caller that hangs up takes no order back.
+        let author = match &order {
+            Order::Change(what) => user::author(caller, what.author()).await,
+            Order::Drain { .. } => String::new(),
+        };
+        let result = carry_out(&*control, order, &author).await;
+        let who = caller.to_string();
+        audit(&Line { who, author, what, reason }, &result);
         // Only a caller that hung up no longer listens.
         drop(outcome.send(result));
     }
 }
 
-async fn carry_out(control: &dyn Control, change: &Change) -> Outcome {
-    match change {
-        Change::Reload => control.reload().await,
-        Change::Drain { pool, server, on } => {
-            control.drain_server(pool, server, *on)?;
-            Ok(format!(
-                "server {server} of pool {pool} is {}",
-                if *on { "draining" } else { "back in rotation" }
-            ))
+async fn carry_out(control: &dyn Control, order: Order, author: &str) -> Outcome {
+    match order {
+        Order::Change(what) => {
+            control.change(ChangeOrder { author: author.to_owned(), what }).await
+        }
+        Order::Drain { pool, server, on } => {
+            let drained = control.drain_server(&pool, &server, on);
+            drained.map_err(|why| Refusal::new(RefusalKind::Unknown, why))?;
+            let now = if on { "draining" } else { "back in rotation" };
+            let result = format!("server {server} of pool {pool} is {now}");
+            Ok(Changed { result, ..Changed::default() })
         }
     }
 }
 
+/// What the audit line says of an order: what, and why.
+fn described(order: &Order) -> (String, String) {
+    match order {
+        Order::Change(what) => (what.to_string(), what.reason().to_owned()),
+        Order::Drain { .. } => (format!("{order:?}"), String::new()),
+    }
+}
+
+struct Line {
+    who: String,
+    author: String,
+    what: String,
+    reason: String,
+}
+
 /// Values are written with `Debug`, which escapes control characters: a name cannot forge a line.
-fn audit(caller: Caller, change: &Change, result: &Outcome) {
-    let who = caller.to_string();
+fn audit(line: &Line, result: &Outcome) {
+    let Line { who, author, what, reason } = line;
     match result {
-        Ok(text) => {
-            tracing::info!(target: "audit", who, what = ?change, result = "done", detail = ?text, "the door was changed")
+        Ok(Changed { result: detail, .. }) => {
+            tracing::info!(target: "audit", ?who, ?author, ?what, ?reason, result = "done", ?detail, "the door was changed")
         }
-        Err(text) => {
-            tracing::warn!(target: "audit", who, what = ?change, result = "refused", detail = ?text, "a change was refused")
+        Err(Refusal { detail, .. }) => {
+            tracing::warn!(target: "audit", ?who, ?author, ?what, ?reason, result = "refused", ?detail, "a change was refused")
         }
     }
 }

@@ -15,11 +15,12 @@ use hyper::server::conn::http1;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::io::{AsyncRead, AsyncWrite, AsyncWriteExt};
-use tokio::sync::watch;
+use tokio::sync::{Semaphore, watch};
 use tokio::task::JoinSet;
 
-use crate::answer::{Desk, answer};
+use crate::answer::{APPLIES_MAX, Desk, answer};
 use crate::guard::{Admission, Caller};
+use crate::look::WaitingRoom;
 use crate::token::Token;
 use crate::{Control, mutation};
 
@@ -108,7 +109,9 @@ async fn serve(
     let (orders, inbox) = mutation::desk();
     let mut clerk = JoinSet::new();
     clerk.spawn(mutation::work(inbox, Arc::clone(&control)));
-    let desk = Arc::new(Desk { control, admission, orders });
+    let waiting_room = WaitingRoom::default();
+    let applies = Semaphore::new(APPLIES_MAX);
+    let desk = Arc::new(Desk { control, admission, orders, waiting_room, applies });
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);

@@ -7,12 +7,17 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
 use model::fact::Snapshot;
+use model::generation::{ChangeStatus, Generation, GenerationState, Origin};
+use model::recording::Recording;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
-use tokio::sync::{Notify, oneshot};
+use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 
-use crate::client::{self, ClientError};
-use crate::{Control, Reload, Token, serve_tcp, serve_unix};
+use crate::client::{self, ClientError, Endpoint};
+use crate::{
+    Answer, ChangeOrder, Changed, Control, Kept, Refusal, RefusalKind, Token, What, serve_tcp,
+    serve_unix,
+};
 
 const TOKEN: &str = "0123456789abcdef";
 
@@ -24,6 +29,25 @@ struct FakeDoor {
     reloads: Arc<Mutex<u32>>,
     ended: Arc<Notify>,
     empty: bool,
+    ordered: Mutex<Vec<ChangeOrder>>,
+    status: watch::Sender<Arc<ChangeStatus>>,
+}
+
+/// Generation `number`, decided or not.
+fn generation(number: u64, state: GenerationState) -> Generation {
+    Generation {
+        number,
+        version: "0123456789ab".to_owned(),
+        base: None,
+        at: "2026-01-01T00:00:00.000Z".to_owned(),
+        author: "root".to_owned(),
+        reason: "because".to_owned(),
+        origin: Origin::Apply,
+        forced: false,
+        state,
+        verdict: String::new(),
+        changes: Vec::new(),
+    }
 }
 
 impl Control for FakeDoor {
@@ -42,7 +66,9 @@ impl Control for FakeDoor {
         (format!("# accept: {accept}\n"), "text/plain; version=0.0.4")
     }
 
-    fn reload(&self) -> Reload {
+    fn change(&self, order: ChangeOrder) -> Answer<Changed> {
+        let what = order.what.clone();
+        self.ordered.lock().unwrap().push(order);
         let (may_end, waits, reloads, ended) = (
             Arc::clone(&self.reload_may_end),
             self.reload_waits,
@@ -50,17 +76,57 @@ impl Control for FakeDoor {
             Arc::clone(&self.ended),
         );
         Box::pin(async move {
+            if what != What::Reload {
+                let generation = Some(generation(8, GenerationState::Watched));
+                return Ok(Changed { generation, result: "live".to_owned(), ..Changed::default() });
+            }
             if waits {
                 may_end.notified().await;
             }
             *reloads.lock().unwrap() += 1;
             ended.notify_one();
             if waits {
-                Ok("one pool was added".to_owned())
+                Ok(Changed { result: "one pool was added".to_owned(), ..Changed::default() })
             } else {
-                Err("error: unknown key\n  --> tidegate.toml:1:1".to_owned())
+                let detail = "error: unknown key\n  --> tidegate.toml:1:1";
+                Err(Refusal::new(RefusalKind::Invalid, detail))
             }
         })
+    }
+
+    fn changes(&self) -> watch::Receiver<Arc<ChangeStatus>> {
+        self.status.subscribe()
+    }
+
+    fn generations(&self, limit: usize, before: Option<u64>) -> Answer<Vec<Generation>> {
+        let newest = before.map_or(9, |before| before.min(10) - 1);
+        let found = (1..=newest).rev().take(limit);
+        let found = found.map(|number| generation(number, GenerationState::Confirmed)).collect();
+        Box::pin(async move { Ok(found) })
+    }
+
+    fn generation(&self, number: u64) -> Answer<Kept> {
+        let open = self.status.borrow().open.as_ref().map(|open| open.number);
+        Box::pin(async move {
+            if number > 9 {
+                return Err(Refusal::new(RefusalKind::Unknown, "there is none"));
+            }
+            let state = if open == Some(number) {
+                GenerationState::Watched
+            } else {
+                GenerationState::Confirmed
+            };
+            Ok(Kept { generation: generation(number, state), text: "[door]".to_owned() })
+        })
+    }
+
+    fn configuration(&self) -> Arc<Kept> {
+        let generation = generation(7, GenerationState::Confirmed);
+        Arc::new(Kept { generation, text: "[listen]".to_owned() })
+    }
+
+    fn recording(&self) -> Recording {
+        Recording { span_ms: 1_000, ..Recording::default() }
     }
 
     fn ready(&self) -> bool {
@@ -169,6 +235,18 @@ async fn reading_endpoints() {
             "GET /metrics HTTP/1.1\nHost: localhost\nAccept: application/openmetrics-text",
             (200, "# accept: application/openmetrics-text"),
         ),
+        ("GET /v1/changes HTTP/1.1\nHost: localhost", (200, "{\"live\":0}")),
+        ("GET /v1/generations?limit=2 HTTP/1.1\nHost: localhost", (200, "\"number\":8")),
+        ("GET /v1/generations?before=3 HTTP/1.1\nHost: localhost", (200, "[{\"number\":2")),
+        ("GET /v1/generations?limit=1001 HTTP/1.1\nHost: localhost", (400, "bad_query")),
+        ("GET /v1/generations?limit=2&limit=3 HTTP/1.1\nHost: localhost", (400, "bad_query")),
+        ("GET /v1/generations/9 HTTP/1.1\nHost: localhost", (200, "\"text\":\"[door]\"")),
+        ("GET /v1/generations/10 HTTP/1.1\nHost: localhost", (404, "no_generation")),
+        ("GET /v1/generations/x HTTP/1.1\nHost: localhost", (404, "not_found")),
+        ("GET /v1/configuration HTTP/1.1\nHost: localhost", (200, "\"text\":\"[listen]\"")),
+        ("GET /v1/recording HTTP/1.1\nHost: localhost", (200, "\"span_ms\":1000")),
+        ("GET /v1/changes/wait?seconds=31 HTTP/1.1\nHost: localhost", (400, "bad_query")),
+        ("GET /v1/changes/wait HTTP/1.1\nHost: localhost", (200, "{\"live\":0}")),
         ("GET /health HTTP/1.1\nHost: localhost", (200, "live")),
         ("HEAD /health HTTP/1.1\nHost: localhost", (200, "content-length: 5\r\n")),
         ("GET /ready HTTP/1.1\nHost: localhost", (200, "ready")),
@@ -255,6 +333,10 @@ async fn changes_only_by_post_of_json() {
         ("HEAD /v1/reload HTTP/1.1", "", (405, "allow: POST")),
         ("GET /v1/servers/drain HTTP/1.1", "", (405, "method_not_allowed")),
         ("PUT /v1/servers/drain HTTP/1.1", drain, (405, "method_not_allowed")),
+        ("GET /v1/apply HTTP/1.1", "", (405, "allow: POST")),
+        ("GET /v1/rollback HTTP/1.1", "", (405, "allow: POST")),
+        ("GET /v1/confirm HTTP/1.1", "", (405, "allow: POST")),
+        ("POST /v1/apply HTTP/1.1", "{}", (415, "not_json")),
         ("POST /v1/status HTTP/1.1", "", (405, "allow: GET, HEAD")),
         ("POST /v1/reload HTTP/1.1", "", (415, "not_json")),
         ("POST /v1/servers/drain HTTP/1.1\nContent-Type: text/plain", drain, (415, "not_json")),
@@ -297,6 +379,97 @@ async fn changes_only_by_post_of_json() {
         1,
         "{json}: only the well-formed reload was carried out"
     );
+    console.end().await;
+}
+
+/// What an apply of these further keys is answered.
+async fn check_apply(console: &Console, keys: &str, expected: (u16, &str)) {
+    let body = format!("{{\"text\": \"[door]\"{keys}}}");
+    let head = "POST /v1/apply HTTP/1.1\nHost: localhost\nContent-Type: application/json";
+    check_unix(&console.socket, head, &body, expected).await;
+}
+
+#[tokio::test]
+async fn the_form_of_a_change_is_checked() {
+    let console = Console::start(FakeDoor::default());
+    for keys in [
+        "",
+        ", \"reason\": \" \"",
+        ", \"reason\": \"a\\nb\"",
+        ", \"reason\": \"\\u202egood\"",
+        ", \"reason\": \"a\", \"author\": \"\\u001b[31m\"",
+        ", \"reason\": \"a\", \"author\": \"\"",
+        ", \"reason\": \"a\", \"canary\": 1.0",
+        ", \"reason\": \"a\", \"canary\": 0",
+        ", \"reason\": \"a\", \"for_seconds\": 10",
+        ", \"reason\": \"a\", \"confirm_within_seconds\": 86401",
+        ", \"reason\": \"a\", \"bsae\": 4",
+    ] {
+        check_apply(&console, keys, (400, "bad_body")).await;
+    }
+    let long = format!(", \"reason\": \"{}\"", "a".repeat(501));
+    check_apply(&console, &long, (400, "1 to 500")).await;
+    assert!(console.door.ordered.lock().unwrap().is_empty());
+    // A text of 4 MiB fits; more than 5 MiB of body do not.
+    let large = format!(", \"reason\": \"a\", \"author\": \"ci\" {}", " ".repeat(4 << 20));
+    check_apply(&console, &large, (200, "\"number\":8")).await;
+    let too_large = format!(", \"reason\": \"a\" {}", " ".repeat((5 << 20) - 20));
+    check_apply(&console, &too_large, (413, "body_too_large")).await;
+    let ordered = console.door.ordered.lock().unwrap().clone();
+    assert_eq!(ordered.len(), 1);
+    // Who it is, the kernel says; what it calls itself, it says.
+    assert!(ordered[0].author.starts_with("ci ("), "{}", ordered[0].author);
+    console.end().await;
+}
+
+#[tokio::test]
+async fn a_wait_ends_with_the_verdict() {
+    let console = Console::start(FakeDoor::default());
+    let open = |number| {
+        let open = Some(generation(number, GenerationState::Watched));
+        Arc::new(ChangeStatus { live: number, open, ..ChangeStatus::default() })
+    };
+    console.door.status.send_replace(open(8));
+    let early = client::get(&console.socket, "/v1/changes/wait?seconds=1").await.unwrap();
+    let early: crate::Waited = serde_json::from_slice(&early).unwrap();
+    assert_eq!(early.generation.unwrap().state, GenerationState::Watched);
+    let waits = async {
+        let body = client::get(&console.socket, "/v1/changes/wait?generation=8").await.unwrap();
+        serde_json::from_slice::<crate::Waited>(&body).unwrap()
+    };
+    let decides = async {
+        // The one who waits is there once it looks at the status.
+        while console.door.status.receiver_count() == 0 {
+            tokio::task::yield_now().await;
+        }
+        console.door.status.send_replace(open(9));
+    };
+    let (waited, ()) = tokio::join!(waits, decides);
+    let generation = waited.generation.unwrap();
+    assert_eq!((generation.number, generation.state), (8, GenerationState::Confirmed));
+    assert_eq!(waited.status.live, 9);
+    console.end().await;
+}
+
+#[tokio::test]
+async fn the_client_asks_over_tcp_too() {
+    let console = Console::start(FakeDoor::default());
+    let token = tempfile::NamedTempFile::new().unwrap();
+    std::fs::write(token.path(), format!("{TOKEN}\n")).unwrap();
+    let url = format!("http://{}/", console.tcp);
+    let endpoint = Endpoint::tcp(&url, token.path()).unwrap();
+    let order = serde_json::json!({ "to": 3, "reason": "too slow", "author": "ci-bot" });
+    client::post(&endpoint, "/v1/rollback", &order).await.unwrap();
+    let author = console.door.ordered.lock().unwrap()[0].author.clone();
+    assert_eq!(author, "ci-bot (token)");
+    let Endpoint::Tcp { address, .. } = endpoint else { panic!("a TCP endpoint") };
+    let wrong = Endpoint::Tcp { address, token: "f".repeat(16) };
+    let error = client::get(&wrong, "/v1/changes").await.unwrap_err();
+    assert!(matches!(&error, ClientError::Refused { status: 401, code, .. } if code == "no_token"));
+    assert!(!format!("{wrong:?}").contains("ffff"), "the token is not shown");
+    for url in ["https://127.0.0.1:1", "127.0.0.1:1", "http://127.0.0.1", "http://a:1/x"] {
+        Endpoint::tcp(url, token.path()).unwrap_err();
+    }
     console.end().await;
 }
 

@@ -69,8 +69,7 @@ impl Token {
     /// # Errors
     /// When the file cannot be read, or as [`Token::new`].
     pub fn read(path: &Path) -> Result<Self, TokenError> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|source| TokenError::Unreadable { path: path.to_owned(), source })?;
+        let text = text(path)?;
         Self::new(&text)
     }
 
@@ -79,6 +78,17 @@ impl Token {
         let presented = digest(&SHA256, presented.as_bytes());
         verify_slices_are_equal(self.hash.as_ref(), presented.as_ref()).is_ok()
     }
+}
+
+/// The token in a file, checked: what a client presents.
+///
+/// # Errors
+/// As [`Token::read`].
+pub(crate) fn text(path: &Path) -> Result<String, TokenError> {
+    let text = std::fs::read_to_string(path)
+        .map_err(|source| TokenError::Unreadable { path: path.to_owned(), source })?;
+    Token::new(&text)?;
+    Ok(text.trim().to_owned())
 }
 
 impl std::fmt::Debug for Token {

@@ -1,14 +1,13 @@
 //! Reads `[door]`, `[admin]` and `[telemetry]`: what concerns the process, not its traffic.
 
-use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
 use model::configuration::{
-    AccessLog, AccessLogFormat, AccessLogTarget, Admin, AdminTcp, Door, Telemetry,
+    AccessLog, AccessLogFormat, AccessLogTarget, Admin, AdminTcp, Door, State, Telemetry,
 };
 
-use crate::finding::{Finding, quote};
+use crate::finding::quote;
 use crate::listen::{self, Placed};
 use crate::reader::{Table, Value};
 
@@ -31,15 +30,23 @@ const TOKEN_BYTES_MAX: u64 = 4_096;
 pub(crate) fn door(root: &mut Table<'_>) -> Door {
     let environment = root.context().environment;
     let mut table = root.sub("door");
-    let connections_max = table.get("connections").and_then(|value| listen::connections(&value));
     let door = Door {
         workers: table.number("workers", environment.processors.clamp(1, 256), 1..=256),
         drain: table.duration("drain", DRAIN_DEFAULT, Duration::ZERO..=DRAIN_MAX),
-        connections_max: connections_max.unwrap_or(environment.connections_default()),
-        state: None,
+        connections_max: table.number(
+            "connections",
+            environment.connections_default(),
+            1..=u32::MAX,
+        ),
+        state: table.get("state").map_or_else(|| environment.state(), |value| state(&value)),
     };
     table.finish();
     door
+}
+
+fn state(value: &Value<'_>) -> Option<State> {
+    let folder = path_or_false(value)?;
+    Some(State { folder, required: true })
 }
 
 /// Reads `[admin]`.
@@ -52,16 +59,20 @@ pub(crate) fn admin(root: &mut Table<'_>, listeners: &[Placed]) -> Admin {
     Admin { socket, tcp }
 }
 
-fn socket(value: &Value<'_>) -> Option<PathBuf> {
+/// A path; `None` for `false`, which turns something off.
+fn path_or_false(value: &Value<'_>) -> Option<PathBuf> {
     match value.as_boolean() {
-        Some(false) => return None,
+        Some(false) => None,
         Some(true) => {
             value.wrong_type("a path or `false`");
-            return None;
+            None
         }
-        None => {}
+        None => value.path(),
     }
-    let path = value.path()?;
+}
+
+fn socket(value: &Value<'_>) -> Option<PathBuf> {
+    let path = path_or_false(value)?;
     if path.as_os_str().len() > SOCKET_PATH_BYTES_MAX {
         let message = format!("the path of a socket has at most {SOCKET_PATH_BYTES_MAX} bytes");
         value.invalid("invalid-path", message, "choose a shorter path");
@@ -81,23 +92,9 @@ fn admin_tcp(table: &mut Table<'_>, listeners: &[Placed]) -> Option<AdminTcp> {
     let address = address_value.as_ref().and_then(listen::address);
     if let (Some(address), Some(value)) = (address, &address_value) {
         listen::check_unique(address, value, listeners);
-        check_exposure(address, value);
     }
     let token_file = token_value.and_then(|value| token_file(&value));
     Some(AdminTcp { address: address?, token_file: token_file? })
-}
-
-fn check_exposure(address: SocketAddr, value: &Value<'_>) {
-    if address.ip().is_loopback() {
-        return;
-    }
-    let message = "the admin interface can be reached from other machines".to_owned();
-    let finding = Finding::warning("admin-exposed", value.span.clone(), message);
-    value.report(
-        finding.label("not a loopback address").help(
-            "its token crosses the network unencrypted: listen on 127.0.0.1, or use the socket",
-        ),
-    );
 }
 
 fn token_file(value: &Value<'_>) -> Option<PathBuf> {

@@ -5,6 +5,8 @@
 
 use std::path::PathBuf;
 
+use model::configuration::State;
+
 /// The machine and user a configuration is checked for.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Environment {
@@ -18,6 +20,10 @@ pub struct Environment {
     pub uid: u32,
     /// `$XDG_RUNTIME_DIR`, if set to an absolute path.
     pub runtime_dir: Option<PathBuf>,
+    /// `$STATE_DIRECTORY`, which systemd sets, if it is an absolute path; of several the first.
+    pub state_directory: Option<PathBuf>,
+    /// `$XDG_STATE_HOME`, or else `$HOME/.local/state`, if that is an absolute path.
+    pub state_home: Option<PathBuf>,
 }
 
 impl Environment {
@@ -32,9 +38,13 @@ impl Environment {
             processors: std::thread::available_parallelism().map_or(1, std::num::NonZero::get),
             user_is_root: uid.is_root(),
             uid: uid.as_raw(),
-            runtime_dir: std::env::var_os("XDG_RUNTIME_DIR")
-                .map(PathBuf::from)
+            runtime_dir: folder("XDG_RUNTIME_DIR"),
+            state_directory: std::env::var_os("STATE_DIRECTORY")
+                .as_deref()
+                .and_then(|folders| std::env::split_paths(folders).next())
                 .filter(|path| path.is_absolute()),
+            state_home: folder("XDG_STATE_HOME")
+                .or_else(|| folder("HOME").map(|home| home.join(".local/state"))),
         }
     }
 
@@ -50,6 +60,20 @@ impl Environment {
         }
     }
 
+    /// Where generations are kept unless the configuration says otherwise. A folder that systemd
+    /// made for the service was asked for, so it is required; the others are only a habit.
+    pub(crate) fn state(&self) -> Option<State> {
+        if let Some(folder) = &self.state_directory {
+            return Some(State { folder: folder.clone(), required: true });
+        }
+        let folder = if self.user_is_root {
+            PathBuf::from("/var/lib/tidegate")
+        } else {
+            self.state_home.as_ref()?.join("tidegate")
+        };
+        Some(State { folder, required: false })
+    }
+
     /// Half of the open files: a client's connection may need a second one to a server.
     pub(crate) fn connections_limit(&self) -> u32 {
         u32::try_from(self.open_files_max / 2).unwrap_or(u32::MAX).max(1)
@@ -61,4 +85,9 @@ impl Environment {
         let share = self.open_files_max / 8 * 3;
         u32::try_from(share).unwrap_or(u32::MAX).clamp(1, 100_000)
     }
+}
+
+/// The absolute path in an environment variable.
+fn folder(variable: &str) -> Option<PathBuf> {
+    std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute())
 }

@@ -43,6 +43,8 @@ pub struct Finding {
     pub severity: Severity,
     /// What is wrong, in one sentence without a full stop.
     pub message: String,
+    /// Which of the sources it is in, from 0; only imports have several.
+    pub file: usize,
     /// Where, in bytes of the text; always on character boundaries inside it.
     pub span: Range<usize>,
     /// What to say at that place.
@@ -73,6 +75,7 @@ impl Finding {
             rule,
             severity: Severity::Error,
             message,
+            file: 0,
             span,
             label: String::new(),
             help: None,
@@ -142,6 +145,11 @@ impl Findings {
         } else {
             self.state.borrow_mut().errors += 1;
         }
+    }
+
+    /// Whether anything refuses the configuration so far.
+    pub(crate) fn has_errors(&self) -> bool {
+        self.state.borrow().errors > 0
     }
 
     /// All findings, sorted by place, with lines and columns in `text`.
@@ -243,7 +251,10 @@ pub(crate) fn meant(text: &str) -> String {
 const CANDIDATES_MAX: usize = 1_000;
 
 /// The known word closest to `given`, if it is close enough to be a slip of the hand.
-fn closest<'k>(given: &str, known: impl IntoIterator<Item = &'k str>) -> Option<&'k str> {
+pub(crate) fn closest<'k>(
+    given: &str,
+    known: impl IntoIterator<Item = &'k str>,
+) -> Option<&'k str> {
     // A name has at most 64 characters; what is longer is no slip of one.
     if given.len() > 64 {
         return None;

@@ -8,9 +8,13 @@
 //! finding is an error.
 
 mod admin;
+mod allow;
+mod capacity;
+mod changes;
 mod drill;
 mod environment;
 mod finding;
+pub mod import;
 mod listen;
 mod order;
 mod path;
@@ -20,12 +24,14 @@ mod reader;
 mod reference;
 mod render;
 mod route;
+pub mod rules;
 mod schema;
 mod server;
 mod syntax;
 mod units;
 
 use std::io::Read as _;
+use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
 
 use model::Name;
@@ -38,11 +44,12 @@ pub use drill::{
 pub use environment::Environment;
 pub use finding::{Finding, Related, Severity};
 pub use reference::reference;
-pub use render::{render_json, render_text};
+pub use render::{render_github, render_json, render_junit, render_sarif, render_text};
 pub use schema::schema;
 
 use finding::Findings;
 use reader::{Context, Value};
+use rules::Subject;
 
 /// Bytes of a configuration, at most: 4 MiB.
 pub const TEXT_BYTES_MAX: usize = 4 << 20;
@@ -84,6 +91,12 @@ pub enum ReadError {
         /// Which file.
         path: PathBuf,
     },
+    /// The file is a named pipe.
+    #[error("{} is a named pipe, which may never be written to: name a file, or /dev/stdin", path.display())]
+    Pipe {
+        /// Which file.
+        path: PathBuf,
+    },
 }
 
 /// What [`check`] found out.
@@ -93,14 +106,24 @@ pub struct Checked {
     pub configuration: Option<Configuration>,
     /// All findings, sorted by place.
     pub findings: Vec<Finding>,
+    /// The configuration when it is refused by rules alone: it can be served, and is only unwise.
+    /// For `--force`.
+    pub overridable: Option<Configuration>,
 }
 
 /// Reads the configuration in the file at `path`.
 ///
 /// # Errors
-/// When the file cannot be read, is no UTF-8 text or is larger than [`TEXT_BYTES_MAX`].
+/// When the file cannot be read, is a named pipe, is no UTF-8 text or is larger than
+/// [`TEXT_BYTES_MAX`].
 pub fn read(path: &Path) -> Result<Source, ReadError> {
     let failed = |error| ReadError::File { path: path.to_owned(), error };
+    // Opening a named pipe waits for its writer, maybe for ever. One that the caller holds open,
+    // such as /dev/stdin, has one.
+    let is_held = path.starts_with("/dev") || path.starts_with("/proc");
+    if !is_held && std::fs::metadata(path).map_err(failed)?.file_type().is_fifo() {
+        return Err(ReadError::Pipe { path: path.to_owned() });
+    }
     let mut bytes = Vec::new();
     // One byte more than allowed is enough to know that there are too many.
     let limit = u64::try_from(TEXT_BYTES_MAX + 1).unwrap_or(u64::MAX);
@@ -129,30 +152,50 @@ pub fn check(source: &Source, environment: &Environment) -> Checked {
     if text.len() > TEXT_BYTES_MAX {
         let message = "the configuration is larger than 4 MiB".to_owned();
         findings.add(Finding::error("too-large", 0..0, message));
-        return Checked { configuration: None, findings: findings.finish("") };
+        return Checked { configuration: None, findings: findings.finish(""), overridable: None };
     }
 
     let (document, errors) = DeTable::parse_recoverable(text);
     let context = Context { findings: &findings, folder: &source.folder, environment };
     let root = DeValue::Table(document.into_inner());
-    let configuration = configuration(&root, context, text);
+    let read = configuration(&root, context, text);
 
+    // Rules judge what a text stands for, so it must stand for something first.
+    let is_whole = errors.is_empty() && !findings.has_errors();
+    let read = read.filter(|_| is_whole);
+    if let Some((configuration, allowances)) = &read {
+        let subject = Subject::new(configuration, environment, &root);
+        for finding in allow::apply(rules::run(&subject), allowances) {
+            findings.add(finding);
+        }
+    }
     let findings = syntax::join(&errors, findings.finish(text), text);
+    let configuration = read.map(|(configuration, _)| configuration);
     let refused = findings.iter().any(|finding| finding.severity == Severity::Error);
-    Checked { configuration: configuration.filter(|_| !refused), findings }
+    let (configuration, overridable) =
+        if refused { (None, configuration) } else { (configuration, None) };
+    Checked { configuration, findings, overridable }
 }
 
-/// The whole document, as far as it can be read; only worth something without errors.
-fn configuration(root: &DeValue<'_>, context: Context<'_>, text: &str) -> Option<Configuration> {
+/// The whole document, as far as it can be read, and what it sets aside; only worth something
+/// without errors.
+fn configuration(
+    root: &DeValue<'_>,
+    context: Context<'_>,
+    text: &str,
+) -> Option<(Configuration, Vec<allow::Placed>)> {
     let mut root = Value::root("the configuration", root, context).table("a table")?;
     let door = admin::door(&mut root);
     let listeners = listen::listeners(&mut root, &door);
     let pools = pool::pools(&mut root);
-    let routes = route::routes(&mut root, &pools);
+    let routes = route::routes(&mut root, &listeners, &pools);
     let admin = admin::admin(&mut root, &listeners);
     let telemetry = admin::telemetry(&mut root);
+    let invariants = changes::invariants(&mut root);
+    let changes = changes::changes(&mut root);
+    let allowances = allow::allowances(&mut root);
     root.finish();
-    Some(Configuration {
+    let configuration = Configuration {
         version: version(text),
         door,
         listeners: listeners.into_iter().map(|listener| listener.listener).collect(),
@@ -160,15 +203,37 @@ fn configuration(root: &DeValue<'_>, context: Context<'_>, text: &str) -> Option
         routes,
         admin,
         telemetry,
-        invariants: model::configuration::Invariants::default(),
-        changes: model::configuration::Changes::default(),
-        allowances: Vec::new(),
-    })
+        invariants,
+        changes,
+        allowances: allowances.iter().map(|placed| placed.allowance.clone()).collect(),
+    };
+    Some((configuration, allowances))
+}
+
+/// Where the door of this text keeps its generations; also of a text with mistakes elsewhere, so
+/// that a broken file still leads to what was live. Without a text, the default.
+#[must_use]
+pub fn state(
+    source: Option<&Source>,
+    environment: &Environment,
+) -> Option<model::configuration::State> {
+    let text = source.map_or("", |source| source.text.as_str());
+    if text.len() > TEXT_BYTES_MAX {
+        return state(None, environment);
+    }
+    let findings = Findings::default();
+    let folder = source.map_or(Path::new("/"), |source| &source.folder);
+    let (document, _errors) = DeTable::parse_recoverable(text);
+    let root = DeValue::Table(document.into_inner());
+    let context = Context { findings: &findings, folder, environment };
+    let mut root = Value::root("the configuration", &root, context).table("a table")?;
+    admin::door(&mut root).state
 }
 
 /// Twelve hex digits that tell texts apart: FNV-1a, for people who compare two numbers, not
 /// against anyone who forges one.
-fn version(text: &str) -> Name {
+#[must_use]
+pub fn version(text: &str) -> Name {
     let hash = text.bytes().fold(0xcbf2_9ce4_8422_2325_u64, |hash, byte| {
         (hash ^ u64::from(byte)).wrapping_mul(0x0100_0000_01b3)
     });

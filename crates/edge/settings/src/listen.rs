@@ -167,8 +167,7 @@ fn forwarded(table: &mut Table<'_>) -> ForwardedStyle {
 
 fn limits(table: &mut Table<'_>, door: &Door) -> ClientLimits {
     let mut table = table.sub("limits");
-    let connections_max = table.get("connections").and_then(|value| connections(&value));
-    let connections_max = connections_max.unwrap_or(door.connections_max);
+    let connections_max = table.number("connections", door.connections_max, 1..=u32::MAX);
     let limits = ClientLimits {
         head_bytes_max: bytes(&mut table, "head", 16_384, 1_024),
         headers_max: table.number("headers", 100, 8..=256),
@@ -191,23 +190,6 @@ pub(crate) const BODY_RANGE: std::ops::RangeInclusive<u64> = 0..=1 << 60;
 fn bytes(table: &mut Table<'_>, key: &'static str, default: usize, least: u64) -> usize {
     let value = table.get(key).and_then(|value| value.size(&(least..=65_536)));
     value.and_then(|size| usize::try_from(size).ok()).unwrap_or(default)
-}
-
-/// A number of connections the process has files for.
-pub(crate) fn connections(value: &Value<'_>) -> Option<u32> {
-    let number = value.number(&(1..=u32::MAX))?;
-    let limit = value.context.environment.connections_limit();
-    if number <= limit {
-        return Some(number);
-    }
-    let message = format!("{number} connections are more than half of the open files");
-    let finding = Finding::error("connections-above-open-files", value.span.clone(), message);
-    value.report(finding.label(format!("at most {limit} here")).help(format!(
-        "each needs a file to the client and one to the server, and {} may be open: \
-             raise the limit (`ulimit -n`, systemd's LimitNOFILE) or lower this",
-        value.context.environment.open_files_max
-    )));
-    None
 }
 
 fn timeouts(table: &mut Table<'_>) -> ClientTimeouts {

@@ -1,45 +1,38 @@
-//! Orders routes so that the first match is the most specific, and finds those never reached.
+//! Orders routes so that the first match is the most specific; finds those never reached, and
+//! those that only the order in the file tells apart.
 //!
 //! Exact hosts come before wildcards and wildcards before any host; then exact paths, templates
-//! with more literals, longer prefixes; then more headers, then methods, then the file's order.
+//! with more literals, longer prefixes; then more headers, then methods, then listeners, then the
+//! file's order.
 //! A route that lists exact and wildcard hosts stands in the result once for each kind, under
 //! the same name, since no single place would be right for both.
 //! Invariant: of two routes that match one request, the first in the result is the more specific.
 
 use std::cmp::Reverse;
-use std::collections::HashMap;
-use std::ops::Range;
+use std::collections::{BTreeMap, HashMap};
 
 use model::configuration::{HostPattern, PathPattern, Route, TemplateSegment};
 
-use crate::finding::{Finding, Findings, quote};
-use crate::route::Placed;
-
-/// Orders `routes` and reports what can never match.
-pub(crate) fn order(routes: Vec<Placed>, findings: &Findings) -> Vec<Route> {
-    let mut split: Vec<Placed> = routes.into_iter().flat_map(split_by_host_kind).collect();
+/// Orders `routes`, most specific first.
+pub(crate) fn order(routes: Vec<Route>) -> Vec<Route> {
+    let mut split: Vec<Route> = routes.into_iter().flat_map(split_by_host_kind).collect();
     // The sort is stable, so that file order decides between equals.
-    split.sort_by_cached_key(|placed| rank(&placed.route));
-    find_hidden(&split, findings);
-    split.into_iter().map(|placed| placed.route).collect()
+    split.sort_by_cached_key(rank);
+    split
 }
 
-fn split_by_host_kind(placed: Placed) -> Vec<Placed> {
+fn split_by_host_kind(route: Route) -> Vec<Route> {
     let is_exact = |host: &HostPattern| matches!(host, HostPattern::Exact(_));
-    let (exact, wildcard): (Vec<_>, Vec<_>) =
-        placed.route.hosts.iter().cloned().partition(is_exact);
+    let (exact, wildcard): (Vec<_>, Vec<_>) = route.hosts.iter().cloned().partition(is_exact);
     if exact.is_empty() || wildcard.is_empty() {
-        return vec![placed];
+        return vec![route];
     }
-    let with = |hosts| Placed {
-        route: Route { hosts, ..placed.route.clone() },
-        span: placed.span.clone(),
-    };
+    let with = |hosts| Route { hosts, ..route.clone() };
     vec![with(exact), with(wildcard)]
 }
 
 /// What a sort by specificity compares, smallest first.
-type Rank = (u8, PathRank, Reverse<usize>, bool);
+type Rank = (u8, PathRank, Reverse<usize>, bool, bool);
 
 /// Kind; then literals, no rest, segments for templates, or bytes for prefixes.
 type PathRank = (u8, Reverse<usize>, bool, Reverse<usize>);
@@ -53,7 +46,8 @@ fn rank(route: &Route) -> Rank {
         None => 2,
     };
     let headers = Reverse(route.headers.len());
-    (host_kind, path_rank(&route.path), headers, route.methods.is_empty())
+    let path = path_rank(&route.path);
+    (host_kind, path, headers, route.methods.is_empty(), route.listeners.is_empty())
 }
 
 fn path_rank(path: &PathPattern) -> PathRank {
@@ -76,8 +70,8 @@ fn path_rank(path: &PathPattern) -> PathRank {
 /// exactly one label, so two different wildcards never meet.
 #[derive(Default)]
 struct Earlier<'r> {
-    by_path: HashMap<(HostKey<'r>, PathKey<'r>), Vec<&'r Placed>>,
-    templates: HashMap<HostKey<'r>, Vec<&'r Placed>>,
+    by_path: HashMap<(HostKey<'r>, PathKey<'r>), Vec<&'r Route>>,
+    templates: HashMap<HostKey<'r>, Vec<&'r Route>>,
 }
 
 /// The parts of a host pattern; `None` is any.
@@ -101,42 +95,62 @@ fn path_key(path: &PathPattern) -> Option<PathKey<'_>> {
     }
 }
 
-fn find_hidden(sorted: &[Placed], findings: &Findings) {
+/// A route that an earlier one hides, for all its hosts or for one of them.
+#[derive(Debug)]
+pub(crate) struct Hidden<'r> {
+    pub(crate) route: &'r Route,
+    pub(crate) by: &'r Route,
+    /// The first hidden host, when not all of them are.
+    pub(crate) host: Option<&'r HostPattern>,
+    /// Whether both match exactly the same requests.
+    pub(crate) is_same: bool,
+}
+
+/// The routes that can never match, in the order given, which is that of [`order`].
+pub(crate) fn hidden(sorted: &[Route]) -> Vec<Hidden<'_>> {
     let mut earlier = Earlier::default();
-    for placed in sorted {
-        let hosts: Vec<Option<&HostPattern>> = match placed.route.hosts.as_slice() {
-            [] => vec![None],
-            hosts => hosts.iter().map(Some).collect(),
-        };
-        let hidden: Vec<(Option<&HostPattern>, &Placed)> = hosts
-            .iter()
-            .filter_map(|host| Some((*host, earlier.hiding(*host, &placed.route)?)))
-            .collect();
-        if let Some((host, first)) = hidden.first() {
+    let mut found = Vec::new();
+    for route in sorted {
+        let hosts = hosts(route);
+        let hidden: Vec<(Option<&HostPattern>, &Route)> =
+            hosts.iter().filter_map(|host| Some((*host, earlier.hiding(*host, route)?))).collect();
+        if let Some(&(host, by)) = hidden.first() {
             let host = host.filter(|_| hidden.len() < hosts.len());
-            report(placed, first, host, findings);
+            let is_same = route.path == by.path
+                && route.methods == by.methods
+                && route.headers == by.headers
+                && route.listeners == by.listeners;
+            found.push(Hidden { route, by, host, is_same });
         }
         for host in hosts {
-            earlier.add(host, placed);
+            earlier.add(host, route);
         }
+    }
+    found
+}
+
+fn hosts(route: &Route) -> Vec<Option<&HostPattern>> {
+    match route.hosts.as_slice() {
+        [] => vec![None],
+        hosts => hosts.iter().map(Some).collect(),
     }
 }
 
 impl<'r> Earlier<'r> {
-    fn add(&mut self, host: Option<&'r HostPattern>, placed: &'r Placed) {
+    fn add(&mut self, host: Option<&'r HostPattern>, route: &'r Route) {
         let host = host_key(host);
-        match path_key(&placed.route.path) {
-            Some(key) => self.by_path.entry((host, key)).or_default().push(placed),
-            None => self.templates.entry(host).or_default().push(placed),
+        match path_key(&route.path) {
+            Some(key) => self.by_path.entry((host, key)).or_default().push(route),
+            None => self.templates.entry(host).or_default().push(route),
         }
     }
 
-    fn hiding(&self, host: Option<&'r HostPattern>, route: &'r Route) -> Option<&'r Placed> {
+    fn hiding(&self, host: Option<&'r HostPattern>, route: &'r Route) -> Option<&'r Route> {
         let host = host_key(host);
         let same = path_key(&route.path).and_then(|key| self.by_path.get(&(host, key)));
         let templates = self.templates.get(&host);
         let candidates = same.into_iter().chain(templates).flatten();
-        candidates.copied().find(|earlier| covers(&earlier.route, route))
+        candidates.copied().find(|earlier| covers(earlier, route))
     }
 }
 
@@ -150,7 +164,10 @@ fn covers(earlier: &Route, later: &Route) -> bool {
             given.name == wanted.name && (wanted.value.is_none() || given.value == wanted.value)
         })
     });
-    methods && headers && covers_path(&earlier.path, &later.path)
+    let listeners = earlier.listeners.is_empty()
+        || (!later.listeners.is_empty()
+            && later.listeners.iter().all(|name| earlier.listeners.contains(name)));
+    methods && headers && listeners && covers_path(&earlier.path, &later.path)
 }
 
 fn covers_path(earlier: &PathPattern, later: &PathPattern) -> bool {
@@ -214,30 +231,55 @@ fn template_covers(template: &[TemplateSegment], steps: &[Step<'_>]) -> bool {
     steps.next().is_none()
 }
 
-fn report(hidden: &Placed, by: &Placed, host: Option<&HostPattern>, findings: &Findings) {
-    let (name, other) = (quote(&hidden.route.name), quote(&by.route.name));
-    let is_same = hidden.route.path == by.route.path
-        && hidden.route.methods == by.route.methods
-        && hidden.route.headers == by.route.headers;
-    let subject = match host {
-        None => format!("route {name}"),
-        Some(HostPattern::Exact(host)) => format!("host {} of route {name}", quote(host)),
-        Some(HostPattern::Wildcard(suffix)) => {
-            format!("host {} of route {name}", quote(&format!("*{suffix}")))
+/// Pairs of routes that are compared for [`equals`], at most.
+const COMPARED_MAX: usize = 200_000;
+
+/// Pairs of routes of which neither is more specific, that do different things, and that some
+/// request matches both: the first in the file takes it. For each second one, its first.
+pub(crate) fn equals(sorted: &[Route]) -> Vec<(&Route, &Route)> {
+    let mut alike: BTreeMap<(Rank, Option<PathKey<'_>>), Vec<&Route>> = BTreeMap::new();
+    for route in sorted {
+        alike.entry((rank(route), path_key(&route.path))).or_default().push(route);
+    }
+    let mut compared = 0;
+    let mut found = Vec::new();
+    for routes in alike.values() {
+        for (index, second) in routes.iter().enumerate() {
+            let earlier = routes.iter().take(index);
+            compared += index;
+            if compared > COMPARED_MAX {
+                return found;
+            }
+            let claims = |first: &&&Route| {
+                first.action != second.action && meet(first, second) && !covers(first, second)
+            };
+            found.extend(
+                earlier.copied().find(|first| claims(&first)).map(|first| (first, *second)),
+            );
         }
-    };
-    let (rule, message, help) = if is_same {
-        let message = format!("{subject} matches the same requests as {other}");
-        ("duplicate-route", message, "remove one, or tell them apart by host, path or headers")
-    } else {
-        let message = format!("{subject} is never reached: {other} takes all its requests");
-        ("unreachable-route", message, "narrow the route that comes first, or remove this one")
-    };
-    let span: Range<usize> = hidden.span.clone();
-    findings.add(
-        Finding::error(rule, span, message)
-            .label("never reached")
-            .related(by.span.clone(), "this route comes first")
-            .help(help),
-    );
+    }
+    found
+}
+
+/// Whether some request matches both of two routes of the same rank.
+fn meet(a: &Route, b: &Route) -> bool {
+    let hosts = a.hosts.is_empty() || a.hosts.iter().any(|host| b.hosts.contains(host));
+    let listeners =
+        a.listeners.is_empty() || a.listeners.iter().any(|name| b.listeners.contains(name));
+    let methods = a.methods.is_empty() || a.methods.iter().any(|name| b.methods.contains(name));
+    let headers = a.headers.iter().all(|header| {
+        let other = b.headers.iter().find(|other| other.name == header.name);
+        let values = other.and_then(|other| Some((other.value.as_ref()?, header.value.as_ref()?)));
+        values.is_none_or(|(one, other)| one == other)
+    });
+    hosts && listeners && methods && headers && paths_meet(&a.path, &b.path)
+}
+
+fn paths_meet(a: &PathPattern, b: &PathPattern) -> bool {
+    let (PathPattern::Template(a), PathPattern::Template(b)) = (a, b) else { return a == b };
+    a.iter().zip(b).all(|(a, b)| match (a, b) {
+        (TemplateSegment::Literal(a), TemplateSegment::Literal(b)) => a == b,
+        (TemplateSegment::Literal(_), _)
+        | (TemplateSegment::Parameter(_) | TemplateSegment::Rest(_), _) => true,
+    })
 }

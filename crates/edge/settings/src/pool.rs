@@ -1,6 +1,6 @@
 //! Reads `[pools.NAME]`: servers, how one is chosen, and when it is given up.
 
-use std::ops::{Range, RangeInclusive};
+use std::ops::RangeInclusive;
 use std::time::Duration;
 
 use model::Name;
@@ -8,11 +8,11 @@ use model::configuration::{
     Balance, Check, CheckKind, Ejection, HashKey, Pool, PoolTls, Retries, ServerTimeouts,
 };
 
+use crate::capacity::capacity;
 use crate::finding::{Finding, quote};
 use crate::path::plain_path;
 use crate::reader::{TIMEOUT_RANGE, Table, Value};
 use crate::server::{host_name, servers};
-use crate::units::show_duration;
 
 /// Servers over all pools, at most.
 const SERVERS_MAX: usize = 10_000;
@@ -20,25 +20,12 @@ const SERVERS_MAX: usize = 10_000;
 /// Bytes of a body a health check looks at.
 const CHECK_BODY_BYTES_MAX: usize = 65_536;
 
-/// A pool, its name's place in the text, and what a total timeout must leave room for.
+/// A pool and its name.
 #[derive(Debug)]
 pub(crate) struct Placed {
     pub(crate) name: Name,
-    pub(crate) name_span: Range<usize>,
     /// `None` when the pool has errors.
     pub(crate) pool: Option<Pool>,
-    /// The timeouts inside a total one that were written down. Defaults are not held against
-    /// anyone: they only mean that the total timeout comes first.
-    pub(crate) inner_timeouts: Vec<InnerTimeout>,
-}
-
-/// A timeout within a total one.
-#[derive(Clone, Debug)]
-pub(crate) struct InnerTimeout {
-    value_span: Range<usize>,
-    name: String,
-    duration: Duration,
-    attempts: u32,
 }
 
 /// Reads all pools, in file order.
@@ -46,14 +33,9 @@ pub(crate) fn pools(root: &mut Table<'_>) -> Vec<Placed> {
     let mut server_count = 0;
     let mut placed = Vec::new();
     for (name, value) in root.named("pools") {
-        let name_span = value.key_span.clone();
-        let Some(table) = value.table("a table") else {
-            placed.push(Placed { name, name_span, pool: None, inner_timeouts: Vec::new() });
-            continue;
-        };
-        let (pool, inner_timeouts) = pool(&name, &value, table);
+        let pool = value.table("a table").and_then(|table| pool(&name, table));
         server_count += pool.as_ref().map_or(0, |pool| pool.servers.len());
-        placed.push(Placed { name, name_span, pool, inner_timeouts });
+        placed.push(Placed { name, pool });
         if server_count > SERVERS_MAX {
             let message = format!("more than {SERVERS_MAX} servers");
             let finding = Finding::error("too-many-servers", value.key_span.clone(), message);
@@ -64,49 +46,32 @@ pub(crate) fn pools(root: &mut Table<'_>) -> Vec<Placed> {
     placed
 }
 
-fn pool(name: &Name, value: &Value<'_>, mut table: Table<'_>) -> (Option<Pool>, Vec<InnerTimeout>) {
+fn pool(name: &Name, mut table: Table<'_>) -> Option<Pool> {
     let servers = servers(&mut table);
-    let balance = table.get("balance").and_then(|value| balance(&value));
-    let zone = table.get("zone").and_then(|value| value.word());
-    let check_is_absent = !table.has("check");
-    let check = table.get("check").and_then(|value| check(&value));
-    let tls = table.get("tls").and_then(|value| tls(&value));
-    let retries = retries(&mut table);
-    let (timeouts, inner_timeouts) = timeouts(&mut table, retries.attempts_max);
-    let ejection = ejection(&mut table);
-    let slow_start = table.duration("slow_start", Duration::from_secs(30), SLOW_START_RANGE);
-    let in_flight_max = table.number("in_flight_max", 0, 0..=1_000_000);
-    let idle_max = table.number("idle_max", 64, 0..=10_000);
-    let resolve = table.duration("resolve", Duration::from_secs(30), RESOLVE_RANGE);
-    table.finish();
-    if check_is_absent {
-        let message = format!("pool {} has no health check", quote(name));
-        let finding = Finding::warning("no-health-check", value.key_span.clone(), message);
-        value.report(
-            finding
-                .label("a server that is down is found by failed requests only")
-                .help("add `check = { path = \"/health\" }` or `check = \"tcp\"`"),
-        );
-    }
-    let pool = servers.map(|servers| Pool {
+    let pool = Pool {
         name: name.clone(),
-        servers,
-        balance: balance.unwrap_or(Balance::P2c),
-        zone,
-        check,
-        tls,
-        timeouts,
-        retries,
-        ejection,
-        slow_start,
-        in_flight_max,
-        idle_max,
-        resolve,
-        capacity: None,
-        peak_per_second: None,
-    });
-    (pool, inner_timeouts)
+        servers: Vec::new(),
+        balance: table.get("balance").and_then(|value| balance(&value)).unwrap_or(Balance::P2c),
+        zone: table.get("zone").and_then(|value| value.word()),
+        check: table.get("check").and_then(|value| check(&value)),
+        tls: table.get("tls").and_then(|value| tls(&value)),
+        retries: retries(&mut table),
+        timeouts: timeouts(&mut table),
+        ejection: ejection(&mut table),
+        slow_start: table.duration("slow_start", Duration::from_secs(30), SLOW_START_RANGE),
+        in_flight_max: table.number("in_flight_max", 0, 0..=1_000_000),
+        idle_max: table.number("idle_max", 64, 0..=10_000),
+        resolve: table.duration("resolve", Duration::from_secs(30), RESOLVE_RANGE),
+        capacity: table.get("capacity").and_then(|value| capacity(&value)),
+        peak_per_second: table.get("peak").and_then(|value| value.rate(&PEAK_RANGE)),
+    };
+    table.finish();
+    // The rest is read whatever the servers are, so that every mistake is reported.
+    servers.map(|servers| Pool { servers, ..pool })
 }
+
+/// Requests per second that a peak may be: from a trickle to what no machine serves.
+const PEAK_RANGE: RangeInclusive<f64> = 0.001..=1e9;
 
 const SLOW_START_RANGE: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3_600);
 const RESOLVE_RANGE: RangeInclusive<Duration> =
@@ -271,19 +236,9 @@ fn tls(value: &Value<'_>) -> Option<PoolTls> {
     let mut table = value.table("`true`, `false` or a table")?;
     let server_name = table.get("server_name").and_then(|value| server_name(&value));
     let roots = table.get("roots").and_then(|value| value.file());
-    let verify = table.get("verify");
+    let verify = table.boolean("verify", true);
     table.finish();
-    let is_verified = verify.as_ref().and_then(Value::boolean).unwrap_or(true);
-    if let Some(value) = verify.filter(|_| !is_verified) {
-        let message = "the servers' certificates are not verified".to_owned();
-        let finding = Finding::warning("unverified-tls", value.span.clone(), message);
-        value.report(
-            finding
-                .label("anyone on the way can pose as the server")
-                .help("name the issuer in `roots` instead"),
-        );
-    }
-    Some(PoolTls { server_name, roots, verify: is_verified })
+    Some(PoolTls { server_name, roots, verify })
 }
 
 fn server_name(value: &Value<'_>) -> Option<Name> {
@@ -322,7 +277,6 @@ fn ejection(table: &mut Table<'_>) -> Ejection {
         value.wrong_type("`false` or a table");
     }
     let mut table = if is_table { table.sub("ejection") } else { Table::empty(table) };
-    let pause_value = table.get("pause");
     let ejection = Ejection {
         failures: table.number("failures", if is_off { 0 } else { FAILURES_DEFAULT }, 0..=1_000),
         pause: table.timeout("pause", 1),
@@ -330,64 +284,19 @@ fn ejection(table: &mut Table<'_>) -> Ejection {
         share_max: table.ratio("share_max", 0.5),
     };
     table.finish();
-    if let Some(value) = pause_value.filter(|_| ejection.pause > ejection.pause_max) {
-        let message = "the first pause is longer than the longest".to_owned();
-        let help = format!("raise `pause_max`, now {}", show_duration(ejection.pause_max));
-        value.invalid("inverted-timeouts", message, help);
-    }
     ejection
 }
 
-fn timeouts(table: &mut Table<'_>, attempts: u32) -> (ServerTimeouts, Vec<InnerTimeout>) {
+fn timeouts(table: &mut Table<'_>) -> ServerTimeouts {
     let mut table = table.sub("timeouts");
-    let written = [(table.get("connect"), 1), (table.get("first_byte"), attempts)];
-    let total_value = table.get("total");
     let timeouts = ServerTimeouts {
         connect: table.timeout("connect", 3),
         first_byte: table.timeout("first_byte", 30),
         progress: table.timeout("progress", 30),
-        total: total_value.as_ref().and_then(|value| value.duration(&TIMEOUT_RANGE)),
+        total: table.get("total").and_then(|value| value.duration(&TIMEOUT_RANGE)),
         idle: table.timeout("idle", 30),
         tunnel_idle: table.timeout("tunnel_idle", 300),
     };
     table.finish();
-    let durations = [timeouts.connect, timeouts.first_byte];
-    let inner: Vec<InnerTimeout> = written
-        .into_iter()
-        .zip(durations)
-        .filter_map(|((value, attempts), duration)| {
-            let Value { name, span, .. } = value?;
-            Some(InnerTimeout { value_span: span, name: name.to_owned(), duration, attempts })
-        })
-        .collect();
-    if let (Some(value), Some(total)) = (&total_value, timeouts.total) {
-        check_total(value, total, &inner);
-    }
-    (timeouts, inner)
-}
-
-/// Reports a total timeout that ends before what it encloses could.
-pub(crate) fn check_total(value: &Value<'_>, total: Duration, inner: &[InnerTimeout]) {
-    let needed = |inner: &&InnerTimeout| inner.duration.saturating_mul(inner.attempts) > total;
-    let Some(inner) = inner.iter().find(needed) else { return };
-    let attempts = match inner.attempts {
-        1 => String::new(),
-        attempts => format!(" in {attempts} attempts"),
-    };
-    let message = format!(
-        "the total of {} ends before {} of {}{attempts}",
-        show_duration(total),
-        quote(&inner.name),
-        show_duration(inner.duration)
-    );
-    let finding = Finding::error("inverted-timeouts", value.span.clone(), message);
-    value.report(
-        finding
-            .label("the outer timeout is the shorter one")
-            .related(inner.value_span.clone(), "this one could never end by itself")
-            .help(format!(
-                "make it at least {}",
-                show_duration(inner.duration.saturating_mul(inner.attempts))
-            )),
-    );
+    timeouts
 }

@@ -7,10 +7,12 @@
 
 #![expect(dead_code, reason = "only the shape is used: the schema is derived from it")]
 
+mod changes;
 mod pool;
 
 use std::collections::BTreeMap;
 
+use changes::{RawAllow, RawChanges, RawInvariants};
 use pool::RawPool;
 use schemars::JsonSchema;
 
@@ -32,6 +34,12 @@ pub(crate) struct RawConfiguration {
     admin: Option<RawAdmin>,
     /// Logs and metrics.
     telemetry: Option<RawTelemetry>,
+    /// What must hold whatever changes: held by `check`, by `plan`, and while a change is watched.
+    invariants: Option<RawInvariants>,
+    /// How changes go live.
+    changes: Option<RawChanges>,
+    /// Rules that are set aside, each for a reason. Only rules can be: a mistake cannot.
+    allow: Option<Vec<RawAllow>>,
 }
 
 #[derive(JsonSchema)]
@@ -47,6 +55,12 @@ struct RawDoor {
     /// eighths of the open files, at most 100000.
     #[schemars(range(min = 1))]
     connections: Option<u32>,
+    /// The folder where generations are kept, or `false` to keep them in memory only. One door
+    /// uses it at a time. By default `$STATE_DIRECTORY` (systemd sets it), else
+    /// `/var/lib/tidegate` for root, else `$XDG_STATE_HOME/tidegate`, else
+    /// `~/.local/state/tidegate`. A folder that is named, here or by systemd, must be usable;
+    /// the other defaults are done without, with a warning, where they are not.
+    state: Option<RawPathOrFalse>,
 }
 
 #[derive(JsonSchema)]
@@ -163,6 +177,9 @@ struct RawClientTimeouts {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct RawRoute {
+    /// Names of the listeners it serves. By default all.
+    #[schemars(extend("examples" = ["web", ["web", "secure"]]))]
+    listen: Option<RawNames>,
     /// Hosts, exact or with the first label `*`. By default any.
     #[schemars(extend("examples" = ["example.com", ["example.com", "*.example.com"]]))]
     host: Option<RawHosts>,
@@ -187,6 +204,13 @@ struct RawRoute {
     body_max: Option<RawSize>,
     /// Replaces the pool's `timeouts.total` for this route.
     total_timeout: Option<RawDuration>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum RawNames {
+    One(String),
+    Several(#[schemars(length(min = 1))] Vec<String>),
 }
 
 #[derive(JsonSchema)]
@@ -249,7 +273,7 @@ struct RawAdmin {
     /// A Unix socket for the same user and root, or `false`. By default
     /// `/run/tidegate/admin.sock` for root, else `$XDG_RUNTIME_DIR/tidegate/admin.sock`, else
     /// `/tmp/tidegate-<uid>/admin.sock`.
-    socket: Option<RawSocket>,
+    socket: Option<RawPathOrFalse>,
     /// A TCP address. Needs `token_file`.
     address: Option<String>,
     /// A file that holds the bearer token, at least 16 characters. Needs `address`.
@@ -258,7 +282,7 @@ struct RawAdmin {
 
 #[derive(JsonSchema)]
 #[schemars(untagged)]
-enum RawSocket {
+enum RawPathOrFalse {
     Path(String),
     Off(RawFalse),
 }
@@ -329,3 +353,8 @@ pub(crate) enum RawSize {
     Text(#[schemars(regex(pattern = "^[0-9]+([KMGT]i?)?B$"))] String),
     Bytes(u64),
 }
+
+/// A rate such as `"200/s"`.
+#[derive(JsonSchema)]
+#[schemars(extend("format" = "rate-with-unit", "pattern" = "^[0-9]+([.][0-9]+)?/s$"))]
+pub(crate) struct RawRate(String);

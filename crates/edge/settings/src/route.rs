@@ -1,16 +1,15 @@
 //! Reads `[routes.NAME]`: which requests, and what happens to them.
 
 use std::collections::HashMap;
-use std::ops::Range;
 
 use model::Name;
 use model::configuration::{Action, HeaderMatch, HostPattern, PathPattern, Route};
 
 use crate::finding::{Finding, all_of, did_you_mean, meant, printable, quote};
-use crate::listen::BODY_RANGE;
+use crate::listen::{self, BODY_RANGE};
 use crate::order;
 use crate::path::{path_pattern, plain_path};
-use crate::pool::{self, TOKEN_HELP, check_total, is_token};
+use crate::pool::{self, TOKEN_HELP, is_token};
 use crate::reader::{TIMEOUT_RANGE, Table, Value};
 use crate::server::host_name;
 
@@ -20,22 +19,18 @@ const ROUTES_MAX: usize = 10_000;
 /// Bytes of a fixed response's body.
 const BODY_BYTES_MAX: usize = 65_536;
 
-/// A route and the place of its name in the text.
-#[derive(Clone, Debug)]
-pub(crate) struct Placed {
-    pub(crate) route: Route,
-    pub(crate) span: Range<usize>,
-}
-
-/// The pools that routes may name, and which of them one does.
+/// The pools that routes may name.
 struct Pools<'p> {
     placed: &'p [pool::Placed],
     by_name: HashMap<&'p str, usize>,
-    used: Vec<bool>,
 }
 
 /// Reads all routes, and orders them most specific first.
-pub(crate) fn routes(root: &mut Table<'_>, pools: &[pool::Placed]) -> Vec<Route> {
+pub(crate) fn routes(
+    root: &mut Table<'_>,
+    listeners: &[listen::Placed],
+    pools: &[pool::Placed],
+) -> Vec<Route> {
     let context = root.context();
     let named = root.named("routes");
     if !root.has("routes") {
@@ -52,30 +47,26 @@ pub(crate) fn routes(root: &mut Table<'_>, pools: &[pool::Placed]) -> Vec<Route>
         let finding = Finding::error("too-many-routes", value.key_span.clone(), message);
         value.report(finding.label("one too many"));
     }
-    let mut lookup = Pools {
+    let lookup = Pools {
         placed: pools,
         by_name: pools.iter().zip(0..).map(|(pool, index)| (pool.name.as_ref(), index)).collect(),
-        used: vec![false; pools.len()],
     };
-    let mut placed = Vec::new();
+    let mut routes = Vec::new();
     for (name, value) in named.into_iter().take(ROUTES_MAX) {
         let Some(table) = value.table("a table") else { continue };
-        let Some(route) = route(name, table, &mut lookup) else { continue };
-        placed.push(Placed { route, span: value.key_span });
+        routes.extend(route(name, table, listeners, &lookup));
     }
-    for (pool, _) in pools.iter().zip(lookup.used).filter(|(_, used)| !used) {
-        let message = format!("pool {} is not used by any route", quote(&pool.name));
-        let finding = Finding::warning("unused-pool", pool.name_span.clone(), message);
-        context.findings.add(
-            finding
-                .label("never used")
-                .help(format!("add a route with `pool = \"{}\"`, or remove it", pool.name)),
-        );
-    }
-    order::order(placed, context.findings)
+    order::order(routes)
 }
 
-fn route(name: Name, mut table: Table<'_>, pools: &mut Pools<'_>) -> Option<Route> {
+fn route(
+    name: Name,
+    mut table: Table<'_>,
+    listeners: &[listen::Placed],
+    pools: &Pools<'_>,
+) -> Option<Route> {
+    let listeners =
+        table.get("listen").map_or_else(Vec::new, |value| listener_names(&value, listeners));
     let hosts = table.get("host").map_or_else(Vec::new, |value| hosts(&value));
     let path = table
         .get("path")
@@ -83,27 +74,42 @@ fn route(name: Name, mut table: Table<'_>, pools: &mut Pools<'_>) -> Option<Rout
     let methods = table.get("methods").map_or_else(Vec::new, |value| methods(&value));
     let headers = table.get("headers").map_or_else(Vec::new, |value| headers(&value));
     let body_bytes_max = table.get("body_max").and_then(|value| value.size(&BODY_RANGE));
-    let total_value = table.get("total_timeout");
-    let total_timeout = total_value.as_ref().and_then(|value| value.duration(&TIMEOUT_RANGE));
+    let total_timeout = table.get("total_timeout").and_then(|value| value.duration(&TIMEOUT_RANGE));
     let action = action(&mut table, path.as_ref(), pools);
     table.finish();
-    let action = action?;
-    if let (Some(value), Some(total), Action::Forward { pool, .. }) =
-        (&total_value, total_timeout, &action)
-        && let Some(pool) = pools.placed.get(*pool)
-    {
-        check_total(value, total, &pool.inner_timeouts);
-    }
     Some(Route {
         name,
+        listeners,
         hosts,
         path: path?,
         methods,
         headers,
-        action,
+        action: action?,
         body_bytes_max,
         total_timeout,
     })
+}
+
+/// The listeners a route names, each once.
+fn listener_names(value: &Value<'_>, listeners: &[listen::Placed]) -> Vec<Name> {
+    let mut names: Vec<Name> = Vec::new();
+    for value in list(value, "a listener or an array of listeners") {
+        let Some(text) = value.text() else { continue };
+        let known = || listeners.iter().map(|placed| &placed.listener.name);
+        let Some(name) = known().find(|name| name.as_ref() == text) else {
+            let message = format!("there is no listener {}", quote(text));
+            let finding = Finding::error("unknown-listener", value.span.clone(), message)
+                .label("not a listener")
+                .help("name one of the `[listen.NAME]`");
+            let meant = did_you_mean(text, known().map(|name| name.as_ref()));
+            value.report(finding.help_maybe(meant));
+            continue;
+        };
+        if !names.contains(name) {
+            names.push(name.clone());
+        }
+    }
+    names
 }
 
 fn hosts(value: &Value<'_>) -> Vec<HostPattern> {
@@ -226,11 +232,7 @@ fn header(entry: &Value<'_>) -> Option<HeaderMatch> {
     Some(HeaderMatch { name, value: Some(Name::from(text)) })
 }
 
-fn action(
-    table: &mut Table<'_>,
-    path: Option<&PathPattern>,
-    pools: &mut Pools<'_>,
-) -> Option<Action> {
+fn action(table: &mut Table<'_>, path: Option<&PathPattern>, pools: &Pools<'_>) -> Option<Action> {
     let (pool, redirect, respond) =
         (table.get("pool"), table.get("redirect"), table.get("respond"));
     let replace_prefix = table.get("replace_prefix");
@@ -260,12 +262,11 @@ fn action(
     forward.or(redirect).or(respond)
 }
 
-fn pool_index(value: &Value<'_>, pools: &mut Pools<'_>) -> Option<usize> {
+fn pool_index(value: &Value<'_>, pools: &Pools<'_>) -> Option<usize> {
     let text = value.text()?;
     let index = pools.by_name.get(text).copied();
-    match index.and_then(|index| pools.used.get_mut(index)) {
-        Some(used) => *used = true,
-        None => value.context.findings.add_error_with(|| unknown_pool(value, text, pools.placed)),
+    if index.is_none() {
+        value.context.findings.add_error_with(|| unknown_pool(value, text, pools.placed));
     }
     index
 }

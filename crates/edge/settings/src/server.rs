@@ -3,19 +3,17 @@
 //! Invariant: a host name that is accepted can be put into a `Host` header or a DNS query as it
 //! is: lower case, letters, digits, `-`, `_` and dots.
 
-use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::ops::Range;
 
 use model::Name;
 use model::configuration::{Server, ServerAddress};
 
-use crate::finding::{Finding, quote};
+use crate::finding::quote;
 use crate::reader::{Table, Value};
 
 const SERVERS_EXAMPLE: &str = "servers = [\"127.0.0.1:3001\"]";
 
-/// Reads `servers`, and reports lists that cannot carry traffic.
+/// Reads `servers`.
 pub(crate) fn servers(table: &mut Table<'_>) -> Option<Vec<Server>> {
     let value = table.required("servers", SERVERS_EXAMPLE)?;
     let Some(array) = value.as_array() else {
@@ -27,11 +25,9 @@ pub(crate) fn servers(table: &mut Table<'_>) -> Option<Vec<Server>> {
         value.invalid("empty-list", message, format!("write `{SERVERS_EXAMPLE}`"));
         return None;
     }
+    // All are read before any is missed, so that every mistake is reported.
     let read: Vec<Option<Server>> = array.iter().map(server).collect();
-    check_duplicates(&array, &read);
-    let servers: Vec<Server> = read.into_iter().collect::<Option<_>>()?;
-    check_traffic(&value, &servers);
-    Some(servers)
+    read.into_iter().collect()
 }
 
 fn server(value: &Value<'_>) -> Option<Server> {
@@ -107,40 +103,4 @@ pub(crate) fn host_name(text: &str) -> Result<Name, &'static str> {
         return Err("this looks like an IP address, but is none");
     }
     Ok(Name::from(lower))
-}
-
-fn check_duplicates(values: &[Value<'_>], servers: &[Option<Server>]) {
-    let mut seen: HashMap<&ServerAddress, Range<usize>> = HashMap::new();
-    for (value, server) in values.iter().zip(servers) {
-        let Some(server) = server else { continue };
-        let Some(first) = seen.get(&server.address) else {
-            seen.insert(&server.address, value.span.clone());
-            continue;
-        };
-        let message = format!("server {} is listed twice", quote(&server.address.to_string()));
-        let finding = Finding::warning("duplicate-server", value.span.clone(), message);
-        value.report(
-            finding
-                .label("the same address again")
-                .related(first.clone(), "first listed here")
-                .help("give it a `weight` if it is to take more traffic"),
-        );
-    }
-}
-
-fn check_traffic(value: &Value<'_>, servers: &[Server]) {
-    if servers.iter().all(|server| server.weight == 0 || server.drain) {
-        let message = "no server of this pool takes traffic".to_owned();
-        let finding = Finding::error("no-active-server", value.span.clone(), message)
-            .label("every one has weight 0 or is drained")
-            .help("give at least one server a weight and do not drain it");
-        value.report(finding);
-        return;
-    }
-    // A name may stand for several servers, so only an address is surely one.
-    if let [Server { address: ServerAddress::Socket(_), .. }] = servers {
-        let message = "a pool of one server does not survive its loss".to_owned();
-        let finding = Finding::warning("single-server", value.span.clone(), message);
-        value.report(finding.label("only one server").help("add a second server"));
-    }
 }

@@ -9,13 +9,14 @@ use std::collections::BTreeSet;
 use crate::finding::{Finding, Findings, Severity, place, printable};
 
 /// Rules that say something is absent: it may stand where the syntax error is.
-const RULES_OF_ABSENCE: [&str; 9] = [
+const RULES_OF_ABSENCE: [&str; 10] = [
     "missing-key",
     "no-database",
     "no-listener",
     "no-route",
     "nothing-stale",
     "route-action",
+    "unknown-listener",
     "unknown-pool",
     "unknown-server",
     "unknown-stream",

@@ -11,6 +11,9 @@ use ipnet::IpNet;
 
 use crate::Name;
 
+mod policy;
+pub use policy::{Allowance, Changes, Invariants, Rollback, State};
+
 /// One whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Configuration {
@@ -22,9 +25,8 @@ pub struct Configuration {
     pub listeners: Vec<Listener>,
     /// The pools of servers, in file order; [`Action::Forward`] indexes them.
     pub pools: Vec<Pool>,
-    /// The routes, most specific first: the first match wins.
-    /// A route that lists both exact and wildcard hosts stands here twice, under the same name,
-    /// once with each kind: no single place would be right for both.
+    /// The routes, most specific first: the first match wins. One that lists both exact and
+    /// wildcard hosts stands here twice, once with each: no single place would be right for both.
     pub routes: Vec<Route>,
     /// The admin interface.
     pub admin: Admin,
@@ -38,19 +40,6 @@ pub struct Configuration {
     pub allowances: Vec<Allowance>,
 }
 
-impl Configuration {
-    /// Whether `rule` is set aside for `place`, such as `pools.web`, or for every place.
-    #[must_use]
-    pub fn allows(&self, rule: &str, place: &str) -> bool {
-        let fits = |at: &Name| {
-            let below = place.strip_prefix(&**at);
-            below.is_some_and(|rest| rest.is_empty() || rest.starts_with('.'))
-        };
-        let mut allowances = self.allowances.iter();
-        allowances.any(|known| *known.rule == *rule && known.at.as_ref().is_none_or(fits))
-    }
-}
-
 /// Process-wide settings (`[door]`).
 #[derive(Clone, Debug, PartialEq)]
 pub struct Door {
@@ -62,86 +51,6 @@ pub struct Door {
     pub connections_max: u32,
     /// Where generations are kept; `None` keeps them in memory only.
     pub state: Option<State>,
-}
-
-/// The folder that outlives the process (`[door] state`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct State {
-    /// Where it is; the door that runs is its only user.
-    pub folder: PathBuf,
-    /// True when it was named: the door then does not start without it. The default folder is
-    /// done without, with a warning, where it cannot be used.
-    pub required: bool,
-}
-
-/// What must hold whatever changes (`[invariants]`). Held in `check`, in `plan`, and while a
-/// change is watched.
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Invariants {
-    /// The largest share of the requests of a pool of several servers that one of them may get,
-    /// 0 to 1. Default 0.9.
-    pub share_max: f64,
-    /// Servers that must be able to take requests, in each pool that has as many. Default 1.
-    pub eligible_min: u32,
-    /// Whether every route of the live configuration must still be there, by name. Default off.
-    pub keep_routes: bool,
-    /// The largest part by which a change may lower a limit, 0 to 1. Default 1: any.
-    pub limit_drop_max: f64,
-}
-
-impl Default for Invariants {
-    fn default() -> Self {
-        Self { share_max: 0.9, eligible_min: 1, keep_routes: false, limit_drop_max: 1.0 }
-    }
-}
-
-/// How changes go live (`[changes]`).
-#[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Changes {
-    /// How long a change is watched after it went live. Default 30 s; zero is off.
-    pub watch: Duration,
-    /// What happens when a watched change breaks an invariant.
-    pub rollback: Rollback,
-    /// The largest part of a pool's requests that a change may move to other servers at once,
-    /// 0 to 1; more needs a canary. Default 0.5.
-    pub move_max: f64,
-    /// Requests that each side of a canary must have served before there is a verdict.
-    /// Default 300.
-    pub requests_min: u64,
-    /// Generations that are kept, 10 to 100,000. Default 1,000.
-    pub history_max: u32,
-}
-
-impl Default for Changes {
-    fn default() -> Self {
-        Self {
-            watch: Duration::from_secs(30),
-            rollback: Rollback::Automatic,
-            move_max: 0.5,
-            requests_min: 300,
-            history_max: 1_000,
-        }
-    }
-}
-
-/// What happens when a watched change breaks an invariant.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Rollback {
-    /// It is undone.
-    Automatic,
-    /// What would have been done is logged, and nothing is done.
-    Observe,
-}
-
-/// A rule that is set aside (`[[allow]]`).
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Allowance {
-    /// The rule's name, such as `single-server`.
-    pub rule: Name,
-    /// The table it is set aside for, such as `pools.web`; `None` is everywhere.
-    pub at: Option<Name>,
-    /// Why.
-    pub reason: Name,
 }
 
 /// One address the door serves (`[listen.NAME]`).
@@ -379,7 +288,7 @@ pub enum CheckKind {
 }
 
 /// TLS towards the servers of a pool.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PoolTls {
     /// The name in the certificate; by default the server's host name, or its address.
     pub server_name: Option<Name>,
@@ -437,6 +346,8 @@ pub struct Ejection {
 pub struct Route {
     /// The name in the configuration.
     pub name: Name,
+    /// Listeners it serves, by name; empty means all.
+    pub listeners: Vec<Name>,
     /// Hosts it serves; empty means any.
     pub hosts: Vec<HostPattern>,
     /// Paths it serves.

@@ -78,6 +78,8 @@ pub struct DoorSetup {
     pub client_header: Option<Name>,
     /// Requests at once that one server is given where the front door limits that, if it is to.
     pub server_in_flight_max: Option<u32>,
+    /// Whether it is made live over the objections of every check.
+    pub forced: bool,
 }
 
 /// How a front door chooses a server.

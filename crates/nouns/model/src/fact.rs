@@ -28,6 +28,30 @@ pub struct Snapshot {
     pub pools: Vec<PoolFacts>,
     /// The door's own answers in this second by reason code; only those that occurred.
     pub reasons: Vec<ReasonCount>,
+    /// The number of the live generation; 0 when it is not known.
+    #[serde(default)]
+    pub generation: u64,
+    /// What is seen of the change that is tried or watched, in words; absent without one.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub change: Option<String>,
+    /// The invariants of each pool of several servers, and whether they hold.
+    #[serde(default)]
+    pub invariants: Vec<InvariantFact>,
+}
+
+/// One invariant of one pool in one second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct InvariantFact {
+    /// Its key in `[invariants]`: `share_max` or `eligible_min`.
+    pub name: String,
+    /// The pool.
+    pub pool: String,
+    /// What is measured: the share of the busiest server, 0 to 1, or servers that take requests.
+    pub value: f64,
+    /// What it is held against.
+    pub limit: f64,
+    /// Whether it holds.
+    pub holds: bool,
 }
 
 /// One second of one route.

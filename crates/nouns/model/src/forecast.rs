@@ -27,6 +27,9 @@ pub struct PoolForecast {
     pub servers: Vec<ServerForecast>,
     /// The part of its requests that other servers than now would get, 0 to 1.
     pub moved: f64,
+    /// The part of its requests for which no server would have room, 0 to 1.
+    #[serde(default)]
+    pub refused: f64,
 }
 
 /// One server under the candidate, beside what it is now.
@@ -38,6 +41,10 @@ pub struct ServerForecast {
     pub share_before: Option<f64>,
     /// Its share under the candidate, 0 to 1; absent when it is dropped.
     pub share: Option<f64>,
+    /// Its share under the candidate if all servers were alike, 0 to 1; absent where that is
+    /// `share` itself. Where both differ, latency decides at this load, not the configuration.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub share_intended: Option<f64>,
     /// Requests in flight now, on average.
     pub in_flight_before: Option<f64>,
     /// Requests in flight under the candidate, on average.

@@ -2,8 +2,9 @@
 //!
 //! A server that goes away and comes back a minute later continues its counters; one that does
 //! not is dropped, so that years of reloads and DNS changes cannot grow the memory or the number
-//! of series. Time is the number of collections, one a second. Invariant: at most
-//! [`RETIRED_ENTRIES`] keys are held beyond those in the configuration.
+//! of series. Time is the number of collections, one a second. Invariants: at most
+//! [`RETIRED_ENTRIES`] keys are held beyond those in the configuration; a key's number is no other
+//! key's while it is held, and comes back into use as late as can be.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
@@ -19,8 +20,13 @@ pub(crate) struct Entry<S> {
     shards: Vec<Option<Arc<S>>>,
     /// Tells a key that was dropped and made again from one that stayed.
     pub(crate) generation: u64,
+    /// Stands for the key in recordings; [`NO_NUMBER`] when all were taken.
+    pub(crate) number: u16,
     retired_at: Option<u64>,
 }
+
+/// The number that stands for nothing.
+pub(crate) const NO_NUMBER: u16 = u16::MAX;
 
 impl<S> Entry<S> {
     /// The shards that exist.
@@ -40,26 +46,55 @@ pub(crate) struct Family<K, S> {
     entries: BTreeMap<K, Entry<S>>,
     collections: u64,
     generations: u64,
+    numbers: BTreeSet<u16>,
+    next_number: u16,
 }
 
 impl<K: Ord + Clone, S: Default> Family<K, S> {
     pub(crate) const fn new() -> Self {
-        Self { entries: BTreeMap::new(), collections: 0, generations: 0 }
+        Self {
+            entries: BTreeMap::new(),
+            collections: 0,
+            generations: 0,
+            numbers: BTreeSet::new(),
+            next_number: 0,
+        }
     }
 
     /// The shard of `worker` for `key`; makes it when it does not exist. The key is in use again.
     pub(crate) fn shard(&mut self, key: K, worker: usize) -> Arc<S> {
-        let generations = &mut self.generations;
-        let entry = self.entries.entry(key).or_insert_with(|| {
-            *generations += 1;
-            Entry { shards: Vec::new(), generation: *generations, retired_at: None }
-        });
-        entry.retired_at = None;
+        let entry = self.entry(key);
         if entry.shards.len() <= worker {
             entry.shards.resize_with(worker + 1, || None);
         }
         let place = entry.shards.get_mut(worker).expect("the place was just made");
         Arc::clone(place.get_or_insert_with(Arc::default))
+    }
+
+    /// The number of `key`; takes one when it has none yet. The key is in use again.
+    pub(crate) fn number(&mut self, key: K) -> u16 {
+        self.entry(key).number
+    }
+
+    fn entry(&mut self, key: K) -> &mut Entry<S> {
+        if !self.entries.contains_key(&key) {
+            self.generations += 1;
+            let (generation, number) = (self.generations, self.take_number());
+            let entry = Entry { shards: Vec::new(), generation, number, retired_at: None };
+            self.entries.insert(key.clone(), entry);
+        }
+        let entry = self.entries.get_mut(&key).expect("it was just made");
+        entry.retired_at = None;
+        entry
+    }
+
+    fn take_number(&mut self) -> u16 {
+        let after = (self.next_number..NO_NUMBER).chain(0..self.next_number);
+        let free = after.into_iter().find(|number| !self.numbers.contains(number));
+        let Some(number) = free else { return NO_NUMBER };
+        self.numbers.insert(number);
+        self.next_number = (number + 1) % NO_NUMBER;
+        number
     }
 
     /// Retires every key that is not in `keep`.
@@ -79,7 +114,9 @@ impl<K: Ord + Clone, S: Default> Family<K, S> {
         let Some(excess) = retired.len().checked_sub(RETIRED_ENTRIES) else { return };
         retired.sort();
         for (_, key) in retired.iter().take(excess) {
-            self.entries.remove(key);
+            if let Some(entry) = self.entries.remove(key) {
+                self.numbers.remove(&entry.number);
+            }
         }
     }
 
@@ -87,9 +124,14 @@ impl<K: Ord + Clone, S: Default> Family<K, S> {
     pub(crate) fn collected(&mut self) {
         self.collections += 1;
         let collections = self.collections;
+        let numbers = &mut self.numbers;
         self.entries.retain(|_, entry| {
-            entry.retired_at.is_none_or(|at| collections - at < RETIRED_COLLECTIONS)
-                || entry.is_held()
+            let kept = entry.retired_at.is_none_or(|at| collections - at < RETIRED_COLLECTIONS)
+                || entry.is_held();
+            if !kept {
+                numbers.remove(&entry.number);
+            }
+            kept
         });
     }
 
@@ -163,5 +205,20 @@ mod tests {
         assert!(keys(&family).is_empty());
         drop(family.shard(1, 0));
         assert_ne!(before, generation(&family));
+    }
+
+    #[test]
+    fn a_number_comes_back_only_when_all_others_had_their_turn() {
+        let mut family = Family::<usize, u64>::new();
+        let first = [family.number(10), family.number(11), family.number(10)];
+        assert_eq!(first, [0, 1, 0]);
+        family.retain(&BTreeSet::from([11]));
+        for _ in 0..RETIRED_COLLECTIONS {
+            family.collected();
+        }
+        assert_eq!(family.number(12), 2);
+        family.next_number = NO_NUMBER - 1;
+        assert_eq!(family.number(13), NO_NUMBER - 1);
+        assert_eq!([family.number(14), family.number(15)], [0, 3]);
     }
 }

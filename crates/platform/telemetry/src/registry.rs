@@ -9,10 +9,13 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use model::Name;
+use model::recording::Recording;
+use model::{Name, Timestamp};
 
 use crate::family::Family;
 pub use crate::family::{RETIRED_COLLECTIONS, RETIRED_ENTRIES};
+use crate::recorder::{Recorder, Ring, RingReading};
+use crate::recording::{Numbers, assemble};
 use crate::shard::{RouteShard, ServerShard, WorkerShard};
 use crate::totals::{RouteTotals, ServerTotals, WorkerTotals};
 
@@ -30,6 +33,7 @@ pub(crate) struct Reading<T> {
 #[derive(Debug)]
 pub struct Registry {
     workers: Vec<Arc<WorkerShard>>,
+    rings: Vec<Arc<Ring>>,
     routes: Mutex<Family<Name, RouteShard>>,
     servers: Mutex<Family<ServerKey, ServerShard>>,
     reloads_applied: AtomicU64,
@@ -47,6 +51,7 @@ impl Registry {
     pub fn new(workers: usize) -> Self {
         Self {
             workers: (0..workers).map(|_| Arc::default()).collect(),
+            rings: (0..workers).map(|_| Arc::new(Ring::new(workers))).collect(),
             routes: Mutex::new(Family::new()),
             servers: Mutex::new(Family::new()),
             reloads_applied: AtomicU64::new(0),
@@ -77,6 +82,42 @@ impl Registry {
     #[must_use]
     pub fn server(&self, worker: usize, pool: &Name, address: SocketAddr) -> Arc<ServerShard> {
         lock(&self.servers).shard((Arc::clone(pool), address), worker)
+    }
+
+    /// The worker's recorder; to be asked for once.
+    ///
+    /// # Panics
+    /// When `worker` is not below the number given to [`Registry::new`]: a defect of the wiring.
+    #[must_use]
+    pub fn recorder(&self, worker: usize) -> Recorder {
+        let ring = self.rings.get(worker);
+        let ring = ring.expect("the caller starts as many workers as it told `new`");
+        Recorder::new(Arc::clone(ring), worker as u64)
+    }
+
+    /// What stands for a route in recordings. Not for the request path: it locks.
+    #[must_use]
+    pub fn route_number(&self, route: &Name) -> u16 {
+        lock(&self.routes).number(Arc::clone(route))
+    }
+
+    /// What stands for a server in recordings. Not for the request path: it locks.
+    #[must_use]
+    pub fn server_number(&self, pool: &Name, address: SocketAddr) -> u16 {
+        lock(&self.servers).number((Arc::clone(pool), address))
+    }
+
+    /// The requests that the workers forwarded in the last [`crate::RECORDED_SECONDS`], at most
+    /// [`crate::RECORDED_REQUESTS`] of them, as of `now`. Copies some MiB; off the path.
+    #[must_use]
+    pub fn recording(&self, now: Timestamp) -> Recording {
+        let readings: Vec<RingReading> = self.rings.iter().map(|ring| ring.read(now)).collect();
+        let named = |(name, entry): (&Name, &crate::family::Entry<RouteShard>)| {
+            (entry.number, Arc::clone(name))
+        };
+        let routes = lock(&self.routes).iter().map(named).collect();
+        let servers = lock(&self.servers).iter().map(|(key, e)| (e.number, key.clone())).collect();
+        assemble(&readings, &Numbers { routes, servers }, now)
     }
 
     /// After a reload or a DNS change: what is in neither list is kept for

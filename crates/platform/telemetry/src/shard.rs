@@ -127,6 +127,17 @@ pub struct AttemptSample {
     pub retried: bool,
 }
 
+impl AttemptSample {
+    /// Whether the server failed: for its own fault, or, without a reason, by a status of 5xx.
+    #[inline]
+    pub(crate) fn has_failed(&self) -> bool {
+        match self.failure {
+            Some(reason) => reason.fault() == Fault::Server,
+            None => self.status.is_some_and(|status| class_index(status) == 4),
+        }
+    }
+}
+
 /// One worker's record of one server of one pool.
 #[derive(Debug)]
 #[repr(align(128))]
@@ -171,14 +182,11 @@ impl ServerShard {
         if let Some(status) = sample.status {
             self.classes.increment(class_index(status));
         }
-        match sample.failure {
-            Some(reason) if reason.fault() == Fault::Server => {
-                self.failures.increment(reason.index())
+        if sample.has_failed() {
+            match sample.failure {
+                Some(reason) => self.failures.increment(reason.index()),
+                None => self.failures_status.add(1),
             }
-            Some(_) => {}
-            None => self
-                .failures_status
-                .add(u64::from(sample.status.is_some_and(|status| class_index(status) == 4))),
         }
         if let Some(connect) = sample.connect {
             self.connect.record(connect);

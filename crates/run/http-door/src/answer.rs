@@ -7,13 +7,13 @@ use std::borrow::Cow;
 
 use http_wire::{Framing, Method, Version};
 use model::Reason;
-use model::configuration::ErrorFormat;
+use model::configuration::{ErrorFormat, Listener};
 use net::clock;
 
 use crate::connection::Client;
 use crate::exchange::{Ended, Exchange};
 use crate::heads::{write_decimal, write_field};
-use crate::worker::ListenerSettings;
+use crate::worker::View;
 
 /// The methods that the door serves anywhere, for `Allow` where it refuses the others.
 const SERVED: &[&str] = &["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
@@ -32,8 +32,8 @@ pub(crate) struct Answer<'a> {
 }
 
 impl<'a> Answer<'a> {
-    /// The request is refused for `reason`.
-    pub(crate) fn refusal(reason: Reason, listener: &'a ListenerSettings) -> Self {
+    /// The request is refused for `reason`, in the listener's format, by what `view` serves.
+    pub(crate) fn refusal(reason: Reason, listener: &Listener, view: &'a View) -> Self {
         Self {
             status: reason.status(),
             reason: Some(reason),
@@ -45,7 +45,7 @@ impl<'a> Answer<'a> {
             body: b"",
             location: None,
             allow: if reason == Reason::MethodNotServed { SERVED.to_vec() } else { Vec::new() },
-            configuration: &listener.version,
+            configuration: &view.live.configuration.version,
         }
     }
 

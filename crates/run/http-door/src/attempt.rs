@@ -86,14 +86,18 @@ pub(crate) async fn run(
         },
     };
     let total = at.since(began);
-    server.metrics.attempt(&AttemptSample {
+    let sample = AttemptSample {
         status,
         failure,
         connect: exchange.phases.connect,
         first_byte: exchange.phases.first_byte,
         total,
         retried: exchange.tried.len() > 1,
-    });
+    };
+    server.metrics.attempt(&sample);
+    if let Some(arm) = &attempt.view.arm {
+        arm.attempt(attempt.pool_index, pick.index(), &sample);
+    }
     let latency = exchange.phases.first_byte.unwrap_or(total);
     let outcome = outcome_of(&result, exchange.response.status, latency);
     if let Some(change) = pick.finish(outcome, at) {

@@ -60,8 +60,23 @@ impl Checks {
     /// Must be called on a tokio runtime.
     #[must_use]
     pub fn start(live: &Arc<Live>, changes: &mpsc::Sender<ServerChange>) -> Self {
+        Self::watch(targets(live, changes))
+    }
+
+    /// Like [`Checks::start`], but only for servers that are not there `before`: those of a
+    /// candidate, beside the checks of what is live.
+    #[must_use]
+    pub fn start_new(
+        live: &Arc<Live>,
+        before: &Live,
+        changes: &mpsc::Sender<ServerChange>,
+    ) -> Self {
+        Self::watch(new_targets(live, Some(before), changes))
+    }
+
+    fn watch(targets: Vec<Target>) -> Self {
         let mut tasks = JoinSet::new();
-        for target in targets(live, changes) {
+        for target in targets {
             tasks.spawn(target.watch());
         }
         Self { _tasks: tasks }
@@ -75,15 +90,22 @@ pub async fn first_round(
     before: Option<&Live>,
     changes: &mpsc::Sender<ServerChange>,
 ) {
-    let (_, known) = before.map(Live::names).unwrap_or_default();
     let mut tasks = JoinSet::new();
-    for target in targets(live, changes).into_iter().filter(|target| !known.contains(&target.key()))
-    {
+    for target in new_targets(live, before, changes) {
         tasks.spawn(async move {
             target.once().await;
         });
     }
     drop(tasks.join_all().await);
+}
+
+fn new_targets(
+    live: &Arc<Live>,
+    before: Option<&Live>,
+    changes: &mpsc::Sender<ServerChange>,
+) -> Vec<Target> {
+    let (_, known) = before.map(Live::names).unwrap_or_default();
+    targets(live, changes).into_iter().filter(|target| !known.contains(&target.key())).collect()
 }
 
 fn targets(live: &Arc<Live>, changes: &mpsc::Sender<ServerChange>) -> Vec<Target> {

@@ -3,6 +3,7 @@
 //! Invariant: between requests a connection holds no buffer and no exchange; the bytes of a
 //! request head stay at the front of the buffer until the request was recorded.
 
+use std::cell::OnceCell;
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -17,6 +18,7 @@ use net::clock;
 use net::socket::{Socket, Stream};
 use net::timer::Deadline;
 
+use crate::record;
 use crate::worker::{ListenerCell, Worker};
 
 /// What is known of the peer before it says anything.
@@ -25,6 +27,8 @@ pub(crate) struct Origin {
     pub(crate) peer: SocketAddr,
     /// The peer's address in text, written once per connection.
     pub(crate) peer_text: Box<str>,
+    /// Its hash, once it was asked for.
+    peer_hash: OnceCell<u64>,
     /// The peer may speak for others (see `trusted_proxies`).
     pub(crate) trusted: bool,
     pub(crate) tls: bool,
@@ -36,9 +40,18 @@ impl Origin {
         Self {
             peer,
             peer_text: address.to_string().into_boxed_str(),
+            peer_hash: OnceCell::new(),
             trusted: listener.trusted_proxies.iter().any(|network| network.contains(&address)),
             tls,
         }
+    }
+
+    /// The hash of the client's address as text, without allocating the text.
+    pub(crate) fn client_hash(&self, head: &RequestHead, bytes: &[u8], listener: &Listener) -> u64 {
+        if self.trusted {
+            return record::hash_address(self.client(head, bytes, listener));
+        }
+        *self.peer_hash.get_or_init(|| record::hash(self.peer_text.as_bytes()))
     }
 
     /// The client on whose behalf the request came: the last address in `X-Forwarded-For` that

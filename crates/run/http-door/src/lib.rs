@@ -1,7 +1,8 @@
 //! The HTTP door: accept, admit, route, pick, forward, record.
 //!
 //! [`worker::run`] is a worker; the binary starts one per core and tells all of them what is
-//! [`live::Live`]. `serve` holds the walk of a request. [`check`] asks the servers how they are and
+//! [`live::Live`], and what is tried beside it. `serve` holds the walk of a request, `trial` the
+//! choice of the configuration that serves it. [`check`] asks the servers how they are and
 //! [`names`] resolves theirs again; both run beside the workers, not in them.
 
 mod accept;
@@ -19,6 +20,7 @@ mod record;
 mod relay;
 mod route;
 mod serve;
+mod trial;
 mod tunnel;
 mod upstream;
 pub mod worker;

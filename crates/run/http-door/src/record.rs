@@ -1,25 +1,27 @@
 //! What is written down of a request, and the keys that are taken from it.
 
 use std::hash::{BuildHasher, BuildHasherDefault, DefaultHasher};
-use std::rc::Rc;
+use std::io::Write as _;
+use std::net::IpAddr;
 
 use http_wire::{HeaderKind, RequestHead, Span, Version};
-use model::configuration::Action;
+use model::configuration::{Action, Balance, HashKey, Listener};
 use net::clock;
 use net::socket::Stream;
-use telemetry::{AccessRecord, Phases, TlsFacts};
+use telemetry::{AccessRecord, ForwardedRequest, Phases, TlsFacts};
 
 use crate::connection::Client;
 use crate::exchange::{Ended, Exchange};
 use crate::serve::head_bytes;
 use crate::worker::{View, Worker};
 
-/// Hands the request to the access log, if there is one.
+/// Hands the request to the access log, if there is one: by which configuration it was served,
+/// and on which of its routes.
 pub(crate) fn access(
     worker: &Worker,
     client: &Client,
     exchange: &Exchange,
-    routed: Option<(&Rc<View>, usize)>,
+    (view, route): (&View, Option<usize>),
     ended: &Ended,
 ) {
     let Some(log) = &worker.shared.log else { return };
@@ -28,7 +30,7 @@ pub(crate) fn access(
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let field = |kind| request.header(bytes, kind).map(text);
     let total = ended.at.since(exchange.phases.started);
-    let (route, pool, server) = places(exchange, routed);
+    let (route, pool, server) = places(exchange, view, route);
     log.record(AccessRecord {
         at: clock::wall().checked_sub(total).unwrap_or_else(clock::wall),
         client: client.origin.client(request, bytes, &listener),
@@ -58,7 +60,34 @@ pub(crate) fn access(
         tls: tls_facts(&client.stream),
         trace_id: field(HeaderKind::Traceparent)
             .and_then(|parent| Some(parent.split('-').nth(1)?.to_owned())),
-        configuration: listener.version.clone(),
+        configuration: view.live.configuration.version.clone(),
+    });
+}
+
+/// Offers a request that was forwarded to the recorder.
+pub(crate) fn traffic(
+    worker: &Worker,
+    client: &Client,
+    exchange: &Exchange,
+    (view, route, pool): (&View, usize, usize),
+    ended: &Ended,
+) {
+    worker.recorder.offer(ended.at, || {
+        let listener = client.listener.settings();
+        let balance = &view.live.configuration.pools[pool].balance;
+        let server = exchange.tried.last().map(|server| view.pools[pool].servers[*server].number);
+        let (request, bytes) = (&exchange.request, head_bytes(client));
+        let arrived = exchange.phases.started;
+        ForwardedRequest {
+            arrived,
+            route: view.routes[route].number,
+            server: server.unwrap_or(u16::MAX),
+            key: key(balance, client, exchange, &listener)
+                .unwrap_or_else(|| client.origin.client_hash(request, bytes, &listener)),
+            bytes: ended.bytes_out,
+            // Without an answer, all of it was spent on waiting for one.
+            service: exchange.phases.first_byte.unwrap_or(ended.at.since(arrived)),
+        }
     });
 }
 
@@ -81,8 +110,8 @@ pub(crate) fn unparsed(bytes: &[u8]) -> RequestHead {
 
 type Places = (Option<model::Name>, Option<model::Name>, Option<std::net::SocketAddr>);
 
-fn places(exchange: &Exchange, routed: Option<(&Rc<View>, usize)>) -> Places {
-    let Some((view, index)) = routed else { return (None, None, None) };
+fn places(exchange: &Exchange, view: &View, route: Option<usize>) -> Places {
+    let Some(index) = route else { return (None, None, None) };
     let route = &view.live.router.routes()[index];
     let Action::Forward { pool, .. } = &route.action else {
         return (Some(route.name.clone()), None, None);
@@ -107,6 +136,34 @@ fn tls_facts(stream: &Stream) -> Option<TlsFacts> {
     Some(TlsFacts { version, server_name: server_name.map(str::to_owned) })
 }
 
+/// The hash of what consistent hashing takes of the request; `None` where it is not used, or the
+/// request lacks it.
+pub(crate) fn key(
+    balance: &Balance,
+    client: &Client,
+    exchange: &Exchange,
+    listener: &Listener,
+) -> Option<u64> {
+    let Balance::Maglev(key) = balance else { return None };
+    let (request, bytes) = (&exchange.request, head_bytes(client));
+    match key {
+        HashKey::ClientAddress => Some(client.origin.client_hash(request, bytes, listener)),
+        HashKey::Path => Some(hash(request.path().as_bytes())),
+        HashKey::Header(name) => request.header_named(bytes, name).map(hash),
+        HashKey::Cookie(name) => cookie(request, bytes, name).map(hash),
+    }
+}
+
+/// The hash of an address as text.
+pub(crate) fn hash_address(address: IpAddr) -> u64 {
+    // An IPv6 address that ends in an IPv4 one is the longest, with 45 characters.
+    let mut text = [0; 48];
+    let mut rest = &mut text[..];
+    drop(write!(rest, "{address}"));
+    let left = rest.len();
+    hash(text.get(..text.len() - left).unwrap_or_default())
+}
+
 /// The same bytes give the same hash in every process, so that several doors agree.
 pub(crate) fn hash(bytes: &[u8]) -> u64 {
     BuildHasherDefault::<DefaultHasher>::default().hash_one(bytes)
@@ -123,4 +180,17 @@ pub(crate) fn cookie<'a>(request: &RequestHead, bytes: &'a [u8], name: &str) -> 
             (pair.get(..at)? == name.as_bytes()).then(|| pair.get(at + 1..))?
         })
         .next()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_hashes_as_its_text() {
+        for text in ["192.0.2.1", "::", "2001:db8:1111:2222:3333:4444:5555:6666"] {
+            let address: IpAddr = text.parse().unwrap();
+            assert_eq!(hash_address(address), hash(text.as_bytes()), "{text}");
+        }
+    }
 }

@@ -1,4 +1,4 @@
-//! Which route serves a request: by host, then path, then headers, then method.
+//! Which route serves a request: by host, then path, then headers, method and listener.
 //!
 //! The routes come most specific first (`settings` orders them), and the first that matches
 //! wins. The table only avoids looking at all of them: exact hosts and paths by hash, prefixes
@@ -78,12 +78,15 @@ impl Router {
         &self.routes
     }
 
-    /// The route for `head`, whose bytes are `bytes`.
-    pub(crate) fn find(&self, head: &RequestHead, bytes: &[u8]) -> Match {
+    /// The route for `head`, whose bytes are `bytes`, that came in by `listener`.
+    pub(crate) fn find(&self, head: &RequestHead, bytes: &[u8], listener: &str) -> Match {
         let mut lower = [0; 256];
         let host = self.host_of(head, bytes, &mut lower);
         let mut outcome = Match::None;
         for index in self.candidates(host, head, bytes) {
+            if !listener_matches(&self.routes[index], listener) {
+                continue;
+            }
             if method_matches(&self.routes[index], head, bytes) {
                 return Match::Route(index);
             }
@@ -92,11 +95,12 @@ impl Router {
         outcome
     }
 
-    /// The methods with which some route serves the path of `head`, sorted.
-    pub(crate) fn methods(&self, head: &RequestHead, bytes: &[u8]) -> Vec<&str> {
+    /// The methods with which some route serves the path of `head` on `listener`, sorted.
+    pub(crate) fn methods(&self, head: &RequestHead, bytes: &[u8], listener: &str) -> Vec<&str> {
         let mut lower = [0; 256];
         let host = self.host_of(head, bytes, &mut lower);
         let routes = self.candidates(host, head, bytes).map(|index| &self.routes[index]);
+        let routes = routes.filter(|route| listener_matches(route, listener));
         let mut methods: Vec<&str> =
             routes.flat_map(|route| route.methods.iter().map(|method| &**method)).collect();
         if methods.contains(&"GET") {
@@ -190,6 +194,10 @@ fn headers_match(route: &Route, head: &RequestHead, bytes: &[u8]) -> bool {
     })
 }
 
+fn listener_matches(route: &Route, listener: &str) -> bool {
+    route.listeners.is_empty() || route.listeners.iter().any(|name| **name == *listener)
+}
+
 /// A route for GET serves HEAD too (RFC 9110, section 9.3.2).
 fn method_matches(route: &Route, head: &RequestHead, bytes: &[u8]) -> bool {
     let method = head.method_text.of(bytes);
@@ -235,6 +243,7 @@ mod tests {
         };
         Route {
             name: name.into(),
+            listeners: Vec::new(),
             hosts: hosts.iter().map(host).collect(),
             path,
             methods: methods.iter().map(|method| (*method).into()).collect(),
@@ -258,6 +267,8 @@ mod tests {
         ]);
         let mut canary = route("canary", &[], prefix("/api"), &[]);
         canary.headers = vec![HeaderMatch { name: "x-canary".into(), value: Some("1".into()) }];
+        let mut elsewhere = route("elsewhere", &[], PathPattern::Exact("/".into()), &[]);
+        elsewhere.listeners = vec!["secure".into()];
         Router::new(&[
             route("shop", &["shop.example.com"], prefix("/"), &[]),
             route("any-shop", &["*.example.com"], prefix("/shop"), &[]),
@@ -267,6 +278,7 @@ mod tests {
             canary,
             route("api-read", &[], prefix("/api"), &["GET"]),
             route("api-write", &[], prefix("/api/"), &["POST"]),
+            elsewhere,
             route("root", &[], PathPattern::Exact("/".into()), &[]),
         ])
     }
@@ -276,9 +288,9 @@ mod tests {
         let mut parsed = RequestHead::default();
         parsed.parse(head.as_bytes(), &HeadLimits::default()).unwrap();
         let router = router();
-        let found = match router.find(&parsed, head.as_bytes()) {
+        let found = match router.find(&parsed, head.as_bytes(), "web") {
             Match::Route(index) => router.routes()[index].name.to_string(),
-            Match::WrongMethod => router.methods(&parsed, head.as_bytes()).join(","),
+            Match::WrongMethod => router.methods(&parsed, head.as_bytes(), "web").join(","),
             Match::None => "none".to_owned(),
         };
         assert_eq!(found, expected, "{request}");

@@ -8,10 +8,10 @@ use std::time::Duration;
 
 use balancing::{PickRequest, Pool};
 use http_wire::Framing;
-use model::configuration::{Action, HashKey, Listener, Route};
+use model::configuration::{Action, Listener, Route};
 use model::{Reason, Timestamp};
 use net::clock;
-use telemetry::{RequestSample, RouteShard};
+use telemetry::{ArmShard, RequestSample, RouteShard};
 
 use crate::answer::{self, Answer};
 use crate::attempt::{self, Attempt, Failure};
@@ -21,6 +21,7 @@ use crate::heads::{self, RequestContext};
 use crate::pump::{Encoding, Pump, PumpError};
 use crate::record;
 use crate::route::Match;
+use crate::trial;
 use crate::worker::{View, Worker};
 
 /// Serves one client connection to its end.
@@ -57,33 +58,37 @@ async fn one_request(
     exchange.phases.started = clock::now();
     let listener = client.listener.settings();
     if let Err(reason) = admit(worker, client, exchange, &listener, length) {
-        worker.metrics.reason(reason);
-        let ended = answer::send(client, exchange, &Answer::refusal(reason, &listener)).await;
-        record::access(worker, client, exchange, None, &ended);
-        return ended;
+        let view = worker.view();
+        let answer = Answer::refusal(reason, &listener, &view);
+        return answer_unrouted(worker, client, exchange, (&view, &answer)).await;
     }
     if exchange.request.path() == "*" {
         // `OPTIONS *` asks the door itself (RFC 9110, section 9.3.7).
-        return answer_unrouted(worker, client, exchange, &Answer::fixed(204, "", "")).await;
+        let answer = Answer::fixed(204, "", "");
+        return answer_unrouted(worker, client, exchange, (&worker.view(), &answer)).await;
     }
-    let view = worker.view();
-    let index = match view.live.router.find(&exchange.request, head_bytes(client)) {
+    let (view, found) = trial::route(worker, client, exchange, &listener);
+    let index = match found {
         Match::Route(index) => index,
         Match::WrongMethod => {
-            let allowed = view.live.router.methods(&exchange.request, head_bytes(client));
-            let answer = Answer::refusal(Reason::MethodNotAllowed, &listener).allowing(allowed);
-            return answer_unrouted(worker, client, exchange, &answer).await;
+            let allowed =
+                view.live.router.methods(&exchange.request, head_bytes(client), &listener.name);
+            let answer = Answer::refusal(Reason::MethodNotAllowed, &listener, &view);
+            let answer = answer.allowing(allowed);
+            return answer_unrouted(worker, client, exchange, (&view, &answer)).await;
         }
         Match::None => {
-            let answer = Answer::refusal(Reason::NoRoute, &listener);
-            return answer_unrouted(worker, client, exchange, &answer).await;
+            let answer = Answer::refusal(Reason::NoRoute, &listener, &view);
+            return answer_unrouted(worker, client, exchange, (&view, &answer)).await;
         }
     };
     let route = &view.live.router.routes()[index];
-    let counted = CountedIn::new(&view.routes[index]);
+    let counted = CountedIn::new(&view.routes[index].metrics, view.arm.as_deref());
     let ended = match &route.action {
         Action::Forward { pool, .. } => {
-            forward(worker, client, exchange, (&view, index, *pool)).await
+            let ended = forward(worker, client, exchange, (&view, index, *pool)).await;
+            record::traffic(worker, client, exchange, (&view, index, *pool), &ended);
+            ended
         }
         Action::Redirect { status, location } => {
             let answer = answer::redirect(exchange, head_bytes(client), *status, location);
@@ -95,7 +100,7 @@ async fn one_request(
         }
     };
     counted.out(&ended, exchange.phases.started);
-    record::access(worker, client, exchange, Some((&view, index)), &ended);
+    record::access(worker, client, exchange, (&view, Some(index)), &ended);
     ended
 }
 
@@ -103,11 +108,12 @@ async fn one_request(
 /// end of the drain time, is counted out as a defect of the door.
 struct CountedIn<'a> {
     metrics: &'a RouteShard,
+    arm: Option<&'a ArmShard>,
     sample: RequestSample,
 }
 
 impl<'a> CountedIn<'a> {
-    fn new(metrics: &'a RouteShard) -> Self {
+    fn new(metrics: &'a RouteShard, arm: Option<&'a ArmShard>) -> Self {
         metrics.begin();
         let reason = Reason::Internal;
         let sample = RequestSample {
@@ -117,7 +123,7 @@ impl<'a> CountedIn<'a> {
             bytes_out: 0,
             reason: Some(reason),
         };
-        Self { metrics, sample }
+        Self { metrics, arm, sample }
     }
 
     fn out(mut self, ended: &Ended, started: Timestamp) {
@@ -134,6 +140,9 @@ impl<'a> CountedIn<'a> {
 impl Drop for CountedIn<'_> {
     fn drop(&mut self) {
         self.metrics.end(&self.sample);
+        if let Some(arm) = self.arm {
+            arm.request(&self.sample);
+        }
     }
 }
 
@@ -161,17 +170,18 @@ pub(crate) fn head_bytes(client: &Client) -> &[u8] {
     client.buffer.as_ref().map_or(&[], |buffer| buffer.bytes())
 }
 
+/// Answers a request that reached no route of what `view` serves.
 async fn answer_unrouted(
     worker: &Rc<Worker>,
     client: &mut Client,
     exchange: &mut Exchange,
-    answer: &Answer<'_>,
+    (view, answer): (&View, &Answer<'_>),
 ) -> Ended {
     if let Some(reason) = answer.reason {
         worker.metrics.reason(reason);
     }
     let ended = answer::send(client, exchange, answer).await;
-    record::access(worker, client, exchange, None, &ended);
+    record::access(worker, client, exchange, (view, None), &ended);
     ended
 }
 
@@ -181,10 +191,9 @@ async fn refuse(worker: &Rc<Worker>, client: &mut Client, reason: Reason) {
     exchange.phases.started = clock::now();
     exchange.request = record::unparsed(client.buffer.as_ref().map_or(&[], |held| held.filled()));
     exchange.identify(&[], false, worker.random_id());
-    worker.metrics.reason(reason);
-    let listener = client.listener.settings();
-    let ended = answer::send(client, &mut exchange, &Answer::refusal(reason, &listener)).await;
-    record::access(worker, client, &exchange, None, &ended);
+    let (listener, view) = (client.listener.settings(), worker.view());
+    let answer = Answer::refusal(reason, &listener, &view);
+    answer_unrouted(worker, client, &mut exchange, (&view, &answer)).await;
     worker.take_back_exchange(exchange);
     client.close(worker, false).await;
 }
@@ -202,24 +211,25 @@ async fn forward(
     let listener = client.listener.settings();
     let bytes_max = route.body_bytes_max.unwrap_or(listener.limits.body_bytes_max);
     if matches!(exchange.request.framing, Framing::Length(length) if length > bytes_max) {
-        return answer::send(client, exchange, &Answer::refusal(Reason::BodyTooLarge, &listener))
-            .await;
+        let answer = Answer::refusal(Reason::BodyTooLarge, &listener, view);
+        return answer::send(client, exchange, &answer).await;
     }
     exchange.deadline.limit(route.total_timeout.or(settings.timeouts.total));
     pool.balance.retries().deposit();
     let mut upload = match begin_upload(client, exchange, route, bytes_max) {
         Ok(upload) => upload,
         Err(reason) => {
-            return answer::send(client, exchange, &Answer::refusal(reason, &listener)).await;
+            let answer = Answer::refusal(reason, &listener, view);
+            return answer::send(client, exchange, &answer).await;
         }
     };
-    let hash = hash_of(&settings.balance, client, exchange, &listener);
+    let hash = record::key(&settings.balance, client, exchange, &listener);
     let mut now = exchange.phases.started;
     loop {
         let wanted = PickRequest { hash, tried: &exchange.tried };
         let picked = pool.balance.pick(&wanted, now, &mut worker.dice.borrow_mut());
         let Ok(pick) = picked else {
-            let answer = Answer::refusal(last_reason(exchange, Reason::NoServer), &listener);
+            let answer = Answer::refusal(last_reason(exchange, Reason::NoServer), &listener, view);
             return answer::send(client, exchange, &answer).await;
         };
         exchange.tried.push(pick.index());
@@ -243,7 +253,7 @@ async fn forward(
         let attempts_max = settings.retries.attempts_max;
         let wanted = may_repeat(&failure, exchange, &upload, (attempts_max, &pool.balance));
         if !wanted || !pays(&failure, exchange, (view, pool_index), now) {
-            let answer = Answer::refusal(failure.reason, &listener);
+            let answer = Answer::refusal(failure.reason, &listener, view);
             return answer::send(client, exchange, &answer).await;
         }
         if upload.has_sent() {
@@ -334,25 +344,6 @@ fn pays(
     paid
 }
 
-fn hash_of(
-    balance: &model::configuration::Balance,
-    client: &Client,
-    exchange: &Exchange,
-    listener: &Listener,
-) -> Option<u64> {
-    let model::configuration::Balance::Maglev(key) = balance else { return None };
-    let (request, bytes) = (&exchange.request, head_bytes(client));
-    match key {
-        HashKey::ClientAddress => {
-            let address = client.origin.client(request, bytes, listener);
-            Some(record::hash(address.to_string().as_bytes()))
-        }
-        HashKey::Path => Some(record::hash(request.path().as_bytes())),
-        HashKey::Header(name) => request.header_named(bytes, name).map(record::hash),
-        HashKey::Cookie(name) => record::cookie(request, bytes, name).map(record::hash),
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -363,7 +354,7 @@ mod tests {
         let metrics = registry.route(0, &"web".into());
         let mut collector = telemetry::Collector::new(std::sync::Arc::clone(&registry));
         let panicked = std::panic::catch_unwind(|| {
-            let _counted = CountedIn::new(&metrics);
+            let _counted = CountedIn::new(&metrics, None);
             panic!("a defect");
         });
         assert!(panicked.is_err());

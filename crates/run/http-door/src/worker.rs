@@ -4,7 +4,7 @@
 //! Workers share nothing that is written per request but the servers' atomics. Everything a
 //! worker is told arrives over one bounded channel.
 
-use std::cell::{Cell, RefCell};
+use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, TcpListener};
 use std::rc::Rc;
@@ -13,20 +13,24 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
 use balancing::{Dice, StateChange};
-use model::configuration::Listener;
+use model::configuration::{Listener, PoolTls};
 use model::fact::ServerState;
 use model::{Name, Timestamp};
 use net::buffer::{Buffer, BufferPool};
 use net::clock;
 use net::timer::{Ticker, Wheel};
 use net::tls::ServerTls;
-use telemetry::{AccessLog, Registry, RouteShard, ServerShard, WorkerShard};
+use telemetry::{
+    AccessLog, Arm, ArmShard, Arms, Recorder, Registry, RouteShard, ServerShard, WorkerShard,
+};
 use tokio::sync::mpsc;
 
 use crate::accept;
 use crate::addresses::AddressCounts;
 use crate::exchange::Exchange;
 use crate::live::{Live, LiveListener};
+pub use crate::trial::Candidate;
+use crate::trial::Trial;
 use crate::upstream::IdleConnections;
 
 /// Room for a whole head of the largest size with body bytes behind it.
@@ -58,8 +62,11 @@ pub struct ServerChange {
 /// What a worker is told.
 #[derive(Debug)]
 pub enum Command {
-    /// Serve this from now on.
+    /// Serve this from now on. The candidate's own ends its trial: it is promoted. Any other
+    /// leaves a trial as it is.
     Live(Arc<Live>),
+    /// Try this candidate, in place of one that is tried; `None` ends the trial.
+    Try(Option<Arc<Candidate>>),
     /// Accept on this socket too, as the listener of this name.
     Listen(Name, TcpListener),
     /// Accept nothing more, end idle connections, and stop once all others have ended.
@@ -85,32 +92,10 @@ impl Shared {
     }
 }
 
-/// A listener's settings and the version of the configuration they are from.
-#[derive(Debug)]
-pub(crate) struct ListenerSettings {
-    pub(crate) version: Name,
-    listener: Listener,
-}
-
-impl std::ops::Deref for ListenerSettings {
-    type Target = Listener;
-
-    fn deref(&self) -> &Listener {
-        &self.listener
-    }
-}
-
-impl ListenerSettings {
-    fn new(listener: &LiveListener, live: &Live) -> Rc<Self> {
-        let version = live.configuration.version.clone();
-        Rc::new(Self { version, listener: (*listener.settings).clone() })
-    }
-}
-
 /// A listener as one worker has it.
 #[derive(Debug)]
 pub(crate) struct ListenerCell {
-    settings: RefCell<Rc<ListenerSettings>>,
+    settings: RefCell<Rc<Listener>>,
     tls: RefCell<Option<Arc<ServerTls>>>,
     pub(crate) connections: Arc<AtomicU32>,
     pub(crate) closing: Cell<bool>,
@@ -119,9 +104,9 @@ pub(crate) struct ListenerCell {
 }
 
 impl ListenerCell {
-    fn new(listener: &LiveListener, live: &Live) -> Rc<Self> {
+    fn new(listener: &LiveListener) -> Rc<Self> {
         Rc::new(Self {
-            settings: RefCell::new(ListenerSettings::new(listener, live)),
+            settings: RefCell::new(own_settings(listener)),
             tls: RefCell::new(listener.tls.clone()),
             connections: Arc::clone(&listener.connections),
             closing: Cell::new(false),
@@ -129,7 +114,7 @@ impl ListenerCell {
         })
     }
 
-    pub(crate) fn settings(&self) -> Rc<ListenerSettings> {
+    pub(crate) fn settings(&self) -> Rc<Listener> {
         Rc::clone(&self.settings.borrow())
     }
 
@@ -144,12 +129,26 @@ impl ListenerCell {
     }
 }
 
+/// A copy for one worker: a count of references that all of them write would be shared.
+fn own_settings(listener: &LiveListener) -> Rc<Listener> {
+    Rc::new((*listener.settings).clone())
+}
+
 /// What a worker serves now, with its own counters and idle connections.
 #[derive(Debug)]
 pub(crate) struct View {
     pub(crate) live: Arc<Live>,
-    pub(crate) routes: Vec<Arc<RouteShard>>,
+    pub(crate) routes: Vec<RouteView>,
     pub(crate) pools: Vec<PoolView>,
+    /// Counts what this configuration does while two are compared.
+    pub(crate) arm: Option<Arc<ArmShard>>,
+}
+
+#[derive(Debug)]
+pub(crate) struct RouteView {
+    pub(crate) metrics: Arc<RouteShard>,
+    /// What stands for it in recordings.
+    pub(crate) number: u16,
 }
 
 #[derive(Debug)]
@@ -163,7 +162,13 @@ pub(crate) struct ServerView {
     pub(crate) host: Option<Name>,
     pub(crate) idle: Rc<IdleConnections>,
     pub(crate) metrics: Arc<ServerShard>,
+    /// What stands for it in recordings.
+    pub(crate) number: u16,
 }
+
+/// Whose idle connections: the server's, in the pool, by the way they were secured. What another
+/// configuration trusted may not serve this one.
+type IdleKey = (Name, SocketAddr, Option<PoolTls>);
 
 /// One worker's world.
 #[derive(Debug)]
@@ -171,13 +176,15 @@ pub(crate) struct Worker {
     index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: Arc<WorkerShard>,
+    pub(crate) recorder: Recorder,
     pub(crate) buffers: Rc<BufferPool>,
     pub(crate) wheel: Rc<Wheel>,
     pub(crate) dice: RefCell<Dice>,
     view: RefCell<Rc<View>>,
+    trial: RefCell<Option<Trial>>,
     #[expect(clippy::vec_box, reason = "lent as they are, never moved out of their place")]
     exchanges: RefCell<Vec<Box<Exchange>>>,
-    idle: RefCell<HashMap<(Name, SocketAddr), Rc<IdleConnections>>>,
+    idle: RefCell<HashMap<IdleKey, Rc<IdleConnections>>>,
     listeners: RefCell<BTreeMap<Name, Rc<ListenerCell>>>,
     pub(crate) connections: Cell<u32>,
     draining: Cell<bool>,
@@ -207,14 +214,16 @@ impl Worker {
     fn new(index: usize, shared: Arc<Shared>, live: Arc<Live>) -> Self {
         let mut random = fastrand::Rng::new();
         let idle = RefCell::new(HashMap::new());
-        let view = View::new(index, &shared, live, &mut idle.borrow_mut());
+        let view = View::new(index, &shared, (live, None), &mut idle.borrow_mut());
         Self {
             index,
             metrics: shared.registry.worker(index),
+            recorder: shared.registry.recorder(index),
             buffers: BufferPool::new(BUFFER_BYTES, STOCK_MAX),
             wheel: Wheel::new(clock::now()),
             dice: RefCell::new(Dice::new(random.u64(..))),
             view: RefCell::new(Rc::new(view)),
+            trial: RefCell::new(None),
             exchanges: RefCell::new(Vec::with_capacity(STOCK_MAX)),
             idle,
             listeners: RefCell::new(BTreeMap::new()),
@@ -255,6 +264,7 @@ impl Worker {
     fn obey(self: &Rc<Self>, command: Command) {
         match command {
             Command::Live(live) => self.change(live),
+            Command::Try(candidate) => self.try_out(candidate),
             Command::Listen(name, socket) => self.listen(&name, socket),
             Command::Drain => self.drain(),
         }
@@ -273,15 +283,38 @@ impl Worker {
                 cell.close();
                 return false;
             }
-            *cell.settings.borrow_mut() = ListenerSettings::new(kept, &live);
+            *cell.settings.borrow_mut() = own_settings(kept);
             cell.tls.borrow_mut().clone_from(&kept.tls);
             true
         });
         drop(listeners);
-        let view = View::new(self.index, &self.shared, live, &mut self.idle.borrow_mut());
-        *self.view.borrow_mut() = Rc::new(view);
+        self.trial.borrow_mut().take_if(|trial| Arc::ptr_eq(&trial.candidate.live, &live));
+        self.serve(live);
         // Connections of a listener that is gone look up and end when they are idle.
         self.wheel.wake_all();
+    }
+
+    /// Begins, replaces or ends a trial. Requests in flight end in the arm they began in.
+    fn try_out(&self, candidate: Option<Arc<Candidate>>) {
+        let trial = candidate.map(|candidate| {
+            let arm = (Arm::Candidate, &*candidate.arms);
+            let view = self.view_of(Arc::clone(&candidate.live), Some(arm));
+            Trial { candidate, view }
+        });
+        *self.trial.borrow_mut() = trial;
+        let live = Arc::clone(&self.view.borrow().live);
+        self.serve(live);
+    }
+
+    /// Serves `live` to the requests that no trial takes; compared with one, it is counted too.
+    fn serve(&self, live: Arc<Live>) {
+        let trial = self.trial.borrow();
+        let arm = trial.as_ref().map(|trial| (Arm::Live, &*trial.candidate.arms));
+        *self.view.borrow_mut() = self.view_of(live, arm);
+    }
+
+    fn view_of(&self, live: Arc<Live>, arm: Option<(Arm, &Arms)>) -> Rc<View> {
+        Rc::new(View::new(self.index, &self.shared, (live, arm), &mut self.idle.borrow_mut()))
     }
 
     fn listen(self: &Rc<Self>, name: &Name, socket: TcpListener) {
@@ -294,7 +327,7 @@ impl Worker {
             self.listeners
                 .borrow_mut()
                 .entry(name.clone())
-                .or_insert_with(|| ListenerCell::new(listener, &view.live)),
+                .or_insert_with(|| ListenerCell::new(listener)),
         );
         tokio::task::spawn_local(accept::run(Rc::clone(self), cell, socket));
     }
@@ -319,6 +352,10 @@ impl Worker {
 
     pub(crate) fn view(&self) -> Rc<View> {
         Rc::clone(&self.view.borrow())
+    }
+
+    pub(crate) fn trial(&self) -> Ref<'_, Option<Trial>> {
+        self.trial.borrow()
     }
 
     /// True when idle connections of this listener should end.
@@ -364,28 +401,41 @@ impl View {
     fn new(
         worker: usize,
         shared: &Shared,
-        live: Arc<Live>,
-        idle: &mut HashMap<(Name, SocketAddr), Rc<IdleConnections>>,
+        (live, arm): (Arc<Live>, Option<(Arm, &Arms)>),
+        idle: &mut HashMap<IdleKey, Rc<IdleConnections>>,
     ) -> Self {
         let registry = &shared.registry;
-        let routes = live.router.routes().iter();
-        let routes = routes.map(|route| registry.route(worker, &route.name)).collect();
+        let routes = live.router.routes().iter().map(|route| RouteView {
+            metrics: registry.route(worker, &route.name),
+            number: registry.route_number(&route.name),
+        });
+        let routes = routes.collect();
         let pools = live.configuration.pools.iter().zip(&live.pools);
-        let pools = pools.map(|(settings, pool)| PoolView {
-            servers: pool
-                .members
-                .iter()
-                .map(|member| ServerView {
+        let pools: Vec<(Name, PoolView)> = pools
+            .map(|(settings, pool)| {
+                let pool_name = &settings.name;
+                let servers = pool.members.iter().map(|member| ServerView {
                     address: member.address,
                     host: member.name.clone(),
                     idle: Rc::clone(
-                        idle.entry((settings.name.clone(), member.address)).or_default(),
+                        idle.entry((pool_name.clone(), member.address, settings.tls.clone()))
+                            .or_default(),
                     ),
-                    metrics: registry.server(worker, &settings.name, member.address),
-                })
-                .collect(),
+                    metrics: registry.server(worker, pool_name, member.address),
+                    number: registry.server_number(pool_name, member.address),
+                });
+                (pool_name.clone(), PoolView { servers: servers.collect() })
+            })
+            .collect();
+        let arm = arm.map(|(arm, arms)| {
+            let addresses =
+                |view: &PoolView| view.servers.iter().map(|server| server.address).collect();
+            arms.shard(
+                arm,
+                pools.iter().map(|(name, view)| (name.clone(), addresses(view))).collect(),
+            )
         });
-        let pools = pools.collect();
-        Self { live, routes, pools }
+        let pools = pools.into_iter().map(|(_, view)| view).collect();
+        Self { live, routes, pools, arm }
     }
 }

@@ -1,9 +1,13 @@
 //! One module per command: arguments in, exit code out.
 
+pub(crate) mod change;
 pub(crate) mod check;
+pub(crate) mod dialect;
 pub(crate) mod drill;
 pub(crate) mod drill_watchdog;
 pub(crate) mod exec;
+pub(crate) mod explain;
+pub(crate) mod import;
 pub(crate) mod load;
 pub(crate) mod papers;
 pub(crate) mod reload;

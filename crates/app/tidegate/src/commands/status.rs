@@ -6,7 +6,8 @@ use std::process::ExitCode;
 use std::time::Duration;
 
 use console::client;
-use model::fact::{PoolFacts, ServerFacts, ServerState, Snapshot};
+use model::fact::{InvariantFact, PoolFacts, ServerFacts, ServerState, Snapshot};
+use model::generation::ChangeStatus;
 
 use crate::cli::StatusArguments;
 use crate::commands::table::{Cell, Tone, table};
@@ -66,7 +67,32 @@ async fn shown(socket: &Path, json: bool) -> Result<String, String> {
             .map(|text| text + "\n")
             .map_err(|error| error.to_string());
     }
-    Ok(render(&snapshot, output::colours_on_stdout()))
+    let colour = output::colours_on_stdout();
+    let changes = client::get(socket, "/v1/changes").await.map_err(|error| chain(&error))?;
+    let changes: ChangeStatus = serde_json::from_slice(&changes)
+        .map_err(|error| format!("the door's answer is not understood: {error}"))?;
+    let mut text = render(&snapshot, colour);
+    text.push_str(&drift(&changes));
+    Ok(text)
+}
+
+/// Lines of drift that are shown.
+const DRIFT_LINES_MAX: usize = 5;
+
+/// How the file differs from what is live.
+fn drift(changes: &ChangeStatus) -> String {
+    if changes.drift.is_empty() {
+        return String::new();
+    }
+    let mut text = "\nthe file differs from what is live\n".to_owned();
+    for line in changes.drift.iter().take(DRIFT_LINES_MAX) {
+        writeln!(text, "  - {}", printable(line)).expect("writing to a String never fails");
+    }
+    let rest = changes.drift.len().saturating_sub(DRIFT_LINES_MAX);
+    if rest > 0 {
+        writeln!(text, "  and {rest} more").expect("writing to a String never fails");
+    }
+    text
 }
 
 /// The last whole second of the door behind `socket`.
@@ -126,13 +152,28 @@ fn head(snapshot: &Snapshot) -> String {
     } else {
         String::new()
     };
-    format!(
-        "up {}  configuration {}  connections {} (+{}/s){lost}{draining}\n",
+    let mut text = format!(
+        "up {}  configuration {}, generation {}  connections {} (+{}/s){lost}{draining}\n",
         uptime(snapshot.uptime_seconds),
         printable(&snapshot.configuration),
+        snapshot.generation,
         snapshot.connections,
         snapshot.connections_accepted,
-    )
+    );
+    if let Some(change) = &snapshot.change {
+        writeln!(text, "{}", printable(change)).expect("writing to a String never fails");
+    }
+    let broken = snapshot.invariants.iter().filter(|invariant| !invariant.holds);
+    for InvariantFact { name, pool, value, limit, .. } in broken {
+        writeln!(
+            text,
+            "pool {}: {} is {value:.2}, against {limit:.2}",
+            printable(pool),
+            printable(name)
+        )
+        .expect("writing to a String never fails");
+    }
+    text
 }
 
 fn render_pool(pool: &PoolFacts, colour: bool) -> String {
@@ -277,10 +318,24 @@ mod tests {
                 p99_us: None,
             }],
             reasons: vec![ReasonCount { code: "no_route".to_owned(), count: 1 }],
+            generation: 7,
+            change: Some("generation 7: 12 s of 30 s".to_owned()),
+            invariants: vec![
+                InvariantFact {
+                    name: "share_max".to_owned(),
+                    pool: "api".to_owned(),
+                    value: 0.97,
+                    limit: 0.9,
+                    holds: false,
+                },
+                InvariantFact { holds: true, ..InvariantFact::default() },
+            ],
             ..Snapshot::default()
         };
         let expected = "\
-up 1 h 2 min  configuration 0123456789ab  connections 64 (+2/s)
+up 1 h 2 min  configuration 0123456789ab, generation 7  connections 64 (+2/s)
+generation 7: 12 s of 30 s
+pool api: share_max is 0.97, against 0.90
 
 pool api  retries 1/s, refused by the budget 0/s
   SERVER                    STATE     SHARE  INTENDED  REQ/S  FAILED  IN FLIGHT      P50      P99  WHY

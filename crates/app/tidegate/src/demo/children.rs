@@ -317,6 +317,7 @@ fn configuration(door: SocketAddr, servers: &[SocketAddr], socket: &Path) -> Str
     format!(
         r#"[door]
 drain = "2s"
+state = false
 
 [listen.web]
 address = "{door}"

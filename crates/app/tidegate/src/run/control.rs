@@ -1,6 +1,6 @@
 //! What the admin interface may ask of the running door.
 //!
-//! It reads what the operator last published; what changes the door is sent to the operator and
+//! It reads what the operator and the changer last published; a change is sent to the changer and
 //! answered when it is done.
 
 use std::sync::Arc;
@@ -8,23 +8,41 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use console::{Control, Reload};
+use console::{Answer, ChangeOrder, Changed, Control, Kept, Refusal, RefusalKind};
 use http_door::live::{Known, Live};
-use model::Name;
 use model::fact::Snapshot;
+use model::generation::{ChangeStatus, Generation};
+use model::recording::Recording;
+use model::{Configuration, Name};
+use net::clock;
 use telemetry::{ExpositionFormat, History, Registry};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{mpsc, oneshot, watch};
+
+use super::book::Book;
+use super::sockets::Opened;
+use super::stage::Prepared;
 
 /// What the operator is asked to do.
 #[derive(Debug)]
 pub(super) enum Request {
-    /// Read the configuration again and say what came of it.
-    Reload(oneshot::Sender<Result<String, String>>),
+    /// Bind the listeners that were not there before.
+    Listen(Arc<Configuration>, oneshot::Sender<Result<Vec<Opened>, String>>),
+    /// Swap what all workers see.
+    GoLive(Box<Prepared>, oneshot::Sender<()>),
+    /// Let this share of the new requests see it.
+    Try(Box<Prepared>, f64, oneshot::Sender<()>),
+    /// Swap what all workers see for the candidate, with these listeners.
+    Promote(Vec<Opened>, oneshot::Sender<()>),
+    /// Nobody sees the candidate any more.
+    EndTrial(oneshot::Sender<()>),
     /// Build what is live anew: something known of the servers changed.
     Rebuild,
 }
 
-/// What the operator and the admin interface share.
+/// A change, and where its outcome goes.
+pub(super) type Order = (ChangeOrder, oneshot::Sender<Result<Changed, Refusal>>);
+
+/// What the operator, the changer and the admin interface share.
 #[derive(Debug)]
 pub(super) struct Desk {
     pub(super) registry: Arc<Registry>,
@@ -33,6 +51,10 @@ pub(super) struct Desk {
     pub(super) known: Mutex<Known>,
     pub(super) ready: AtomicBool,
     pub(super) requests: mpsc::Sender<Request>,
+    pub(super) orders: mpsc::Sender<Order>,
+    pub(super) status: watch::Sender<Arc<ChangeStatus>>,
+    pub(super) kept: Mutex<Arc<Kept>>,
+    pub(super) book: Book,
 }
 
 impl Desk {
@@ -50,6 +72,15 @@ impl Desk {
 
     pub(super) fn learn(&self, change: impl FnOnce(&mut Known)) {
         change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// The live generation.
+    pub(super) fn kept(&self) -> Arc<Kept> {
+        Arc::clone(&self.kept.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn keep(&self, kept: &Arc<Kept>) {
+        *self.kept.lock().unwrap_or_else(PoisonError::into_inner) = Arc::clone(kept);
     }
 }
 
@@ -74,14 +105,36 @@ impl Control for Counter {
         (telemetry::exposition(&self.0.registry, &snapshot, format), format.content_type())
     }
 
-    fn reload(&self) -> Reload {
-        let requests = self.0.requests.clone();
+    fn change(&self, order: ChangeOrder) -> Answer<Changed> {
+        let orders = self.0.orders.clone();
         Box::pin(async move {
             let (answer, answered) = oneshot::channel();
-            let gone = "the door is shutting down";
-            requests.send(Request::Reload(answer)).await.map_err(|_closed| gone.to_owned())?;
-            answered.await.map_err(|_dropped| gone.to_owned())?
+            let gone = || Refusal::new(RefusalKind::Busy, "the door is shutting down");
+            orders.send((order, answer)).await.map_err(|_closed| gone())?;
+            answered.await.map_err(|_dropped| gone())?
         })
+    }
+
+    fn changes(&self) -> watch::Receiver<Arc<ChangeStatus>> {
+        self.0.status.subscribe()
+    }
+
+    fn generations(&self, limit: usize, before: Option<u64>) -> Answer<Vec<Generation>> {
+        let book = self.0.book.clone();
+        Box::pin(async move { book.ask(move |journal| journal.list(limit, before)).await })
+    }
+
+    fn generation(&self, number: u64) -> Answer<Kept> {
+        let book = self.0.book.clone();
+        Box::pin(async move { book.get(number).await })
+    }
+
+    fn configuration(&self) -> Arc<Kept> {
+        self.0.kept()
+    }
+
+    fn recording(&self) -> Recording {
+        self.0.registry.recording(clock::now())
     }
 
     fn ready(&self) -> bool {

@@ -1,209 +1,83 @@
-//! The operator: starts the workers, and from then on reacts to signals, requests, the servers'
-//! names, and the passing of seconds.
+//! The operator: reacts to signals, requests, the servers' names, and the passing of seconds; it
+//! alone tells the workers what they serve.
 //!
-//! Invariant: a configuration that cannot go live changes nothing; what was live stays so.
+//! Invariant: the workers are told only of what is ready to serve; everything that can fail was
+//! done before.
 
 use std::collections::HashMap;
 use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
-use anyhow::Context as _;
-use http_door::check::{self, Checks};
+use console::{ChangeOrder, What};
+use http_door::check::Checks;
 use http_door::live::{Known, Live};
 use http_door::names::{self, Watch};
-use http_door::worker::{self, Command, ServerChange, Shared};
+use http_door::worker::{Candidate, Command, ServerChange, Shared};
 use model::fact::{RouteFacts, Snapshot};
 use model::{Configuration, Name, Timestamp};
 use net::clock;
 use net::notify::{self, Notifier};
 use net::resolve::Resolver;
-use settings::Environment;
-use telemetry::{AccessLog, AccessLogWriter, Collector, History, Registry};
-use tokio::signal::unix::{Signal, SignalKind, signal};
-use tokio::sync::mpsc;
+use telemetry::{AccessLog, ArmCollector, Collector};
+use tokio::signal::unix::Signal;
+use tokio::sync::{mpsc, oneshot};
 
 use super::control::{Desk, Request};
-use super::sockets::{Bound, Sockets};
-
-/// Messages that may wait in a channel between the operator and others.
-const CHANNEL: usize = 1024;
+use super::facts;
+use super::open::Second;
+use super::sockets::{Opened, Sockets};
+use super::stage::Prepared;
+use crate::commands::chain;
 
 /// The running door as the operator sees it.
-struct Operator {
-    path: PathBuf,
-    environment: Environment,
-    desk: Arc<Desk>,
-    shared: Arc<Shared>,
-    workers: Vec<mpsc::Sender<Command>>,
-    sockets: Sockets,
+pub(super) struct Operator {
+    pub(super) desk: Arc<Desk>,
+    pub(super) shared: Arc<Shared>,
+    pub(super) workers: Vec<mpsc::Sender<Command>>,
+    pub(super) sockets: Sockets,
     /// Listeners by name, with the configured address they were bound for.
-    bound: HashMap<Name, SocketAddr>,
-    resolver: Arc<Resolver>,
-    collector: Collector,
-    log: Option<AccessLog>,
-    notifier: Notifier,
-    started: Timestamp,
-    draining: bool,
-    changes: mpsc::Sender<ServerChange>,
-    name_changes: mpsc::Sender<(Name, Vec<IpAddr>)>,
+    pub(super) bound: HashMap<Name, SocketAddr>,
+    pub(super) resolver: Arc<Resolver>,
+    pub(super) collector: Collector,
+    pub(super) log: Option<AccessLog>,
+    pub(super) notifier: Notifier,
+    pub(super) started: Timestamp,
+    pub(super) draining: bool,
+    pub(super) changes: mpsc::Sender<ServerChange>,
+    pub(super) name_changes: mpsc::Sender<(Name, Vec<IpAddr>)>,
+    pub(super) trial: Option<Trial>,
+    pub(super) seconds: mpsc::Sender<Second>,
+    pub(super) _checks: Checks,
+    pub(super) _watch: Watch,
+}
+
+/// What is tried beside what is live.
+pub(super) struct Trial {
+    candidate: Arc<Candidate>,
+    /// Reads what both do.
+    collector: ArmCollector,
     _checks: Checks,
-    _watch: Watch,
 }
 
 /// What arrives for the operator.
-struct Inbox {
-    requests: mpsc::Receiver<Request>,
-    changes: mpsc::Receiver<ServerChange>,
-    names: mpsc::Receiver<(Name, Vec<IpAddr>)>,
-    ended: mpsc::Receiver<usize>,
-    terminate: Signal,
-    interrupt: Signal,
-    hang_up: Signal,
-}
-
-/// Runs the door until it has drained.
-///
-/// # Errors
-/// When it cannot start, or a worker ended by itself.
-pub(super) async fn run(
-    path: PathBuf,
-    environment: Environment,
-    configuration: Configuration,
-) -> anyhow::Result<()> {
-    let configuration = Arc::new(configuration);
-    let (log, log_writer) = open_log(&configuration)?;
-    let (ended, ended_receiver) = mpsc::channel(CHANNEL);
-    let (requests, requests_receiver) = mpsc::channel(CHANNEL);
-    let (changes, changes_receiver) = mpsc::channel(CHANNEL);
-    let (name_changes, names_receiver) = mpsc::channel(CHANNEL);
-    let mut inbox = Inbox {
-        requests: requests_receiver,
-        changes: changes_receiver,
-        names: names_receiver,
-        ended: ended_receiver,
-        terminate: signal(SignalKind::terminate())?,
-        interrupt: signal(SignalKind::interrupt())?,
-        hang_up: signal(SignalKind::hangup())?,
-    };
-    let claimed = super::admin::claim(&configuration)?;
-    let mut sockets = Sockets::take_over()?;
-    let first = bind_all(&mut sockets, &configuration)?;
-    let resolver = Arc::new(Resolver::system().context("name resolution")?);
-    let names = names::of(&configuration);
-    let addresses = names::first_lookup(&resolver, &names).await;
-    let known = Known { addresses, ..Known::default() };
-    let live = Arc::new(Live::build(&configuration, &known, None, clock::now())?);
-    check::first_round(&live, None, &changes).await;
-    let workers = configuration.door.workers;
-    let registry = Arc::new(Registry::new(workers));
-    let shared = Shared::new(Arc::clone(&registry), log.clone(), changes.clone());
-    let desk = Arc::new(Desk {
-        registry: Arc::clone(&registry),
-        history: History::new(),
-        live: Mutex::new(Arc::clone(&live)),
-        known: Mutex::new(known.clone()),
-        ready: AtomicBool::new(false),
-        requests,
-    });
-    let mut operator = Operator {
-        path,
-        environment,
-        workers: start_workers(workers, &shared, &live, &ended)?,
-        sockets,
-        bound: HashMap::new(),
-        collector: Collector::new(registry),
-        log,
-        notifier: Notifier::from_environment().context("NOTIFY_SOCKET")?,
-        started: clock::now(),
-        draining: false,
-        _checks: Checks::start(&live, &changes),
-        _watch: Watch::start(&resolver, &names, &known.addresses, &name_changes),
-        resolver,
-        changes,
-        name_changes,
-        desk,
-        shared,
-    };
-    let _admin = super::admin::start(claimed, &operator.desk)?;
-    operator.sockets.warn_of_rest();
-    operator.listen(first).await;
-    operator.announce("serving");
-    operator.desk.ready.store(true, Ordering::Relaxed);
-    let result = operator.work(&mut inbox).await;
-    if let Some(writer) = log_writer
-        && !writer.finish()
-    {
-        tracing::warn!("the last lines of the access log could not be written in time");
-    }
-    result
-}
-
-fn open_log(
-    configuration: &Configuration,
-) -> anyhow::Result<(Option<AccessLog>, Option<AccessLogWriter>)> {
-    match &configuration.telemetry.access_log {
-        Some(log) => {
-            let (log, writer) = AccessLog::start(log).context("access log")?;
-            Ok((Some(log), Some(writer)))
-        }
-        None => Ok((None, None)),
-    }
-}
-
-fn bind_all(
-    sockets: &mut Sockets,
-    configuration: &Configuration,
-) -> anyhow::Result<Vec<(Name, SocketAddr, Bound)>> {
-    let workers = configuration.door.workers;
-    let listeners = configuration.listeners.iter();
-    listeners
-        .map(|listener| {
-            let bound = sockets.bind(listener, workers)?;
-            Ok((listener.name.clone(), listener.address, bound))
-        })
-        .collect()
-}
-
-/// Tells the operator that a worker's thread has ended, by a panic too.
-struct Ending {
-    worker: usize,
-    ended: mpsc::Sender<usize>,
-}
-
-impl Drop for Ending {
-    fn drop(&mut self) {
-        if self.ended.try_send(self.worker).is_err() {
-            tracing::debug!(worker = self.worker, "the operator ended first");
-        }
-    }
-}
-
-fn start_workers(
-    count: usize,
-    shared: &Arc<Shared>,
-    live: &Arc<Live>,
-    ended: &mpsc::Sender<usize>,
-) -> anyhow::Result<Vec<mpsc::Sender<Command>>> {
-    let start = |index: usize| {
-        let (sender, receiver) = mpsc::channel(CHANNEL);
-        let (shared, live) = (Arc::clone(shared), Arc::clone(live));
-        let ending = Ending { worker: index, ended: ended.clone() };
-        std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
-            let _ending = ending;
-            if let Err(error) = worker::run(index, shared, live, receiver) {
-                tracing::error!(worker = index, %error, "a worker cannot run");
-            }
-        })?;
-        Ok(sender)
-    };
-    (0..count).map(start).collect()
+pub(super) struct Inbox {
+    pub(super) requests: mpsc::Receiver<Request>,
+    pub(super) changes: mpsc::Receiver<ServerChange>,
+    pub(super) names: mpsc::Receiver<(Name, Vec<IpAddr>)>,
+    pub(super) ended: mpsc::Receiver<usize>,
+    pub(super) terminate: Signal,
+    pub(super) interrupt: Signal,
+    pub(super) hang_up: Signal,
 }
 
 impl Operator {
-    async fn work(&mut self, inbox: &mut Inbox) -> anyhow::Result<()> {
+    /// Works until all workers have ended.
+    ///
+    /// # Errors
+    /// When a worker ended by itself.
+    pub(super) async fn work(&mut self, inbox: &mut Inbox) -> anyhow::Result<()> {
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut watchdog =
@@ -222,8 +96,7 @@ impl Operator {
                     if let Some(log) = &self.log {
                         log.reopen();
                     }
-                    // What came of it is in the log.
-                    drop(self.reload().await);
+                    self.order_reload();
                 }
                 Some(request) = inbox.requests.recv() => self.serve(request).await,
                 Some((host, addresses)) = inbox.names.recv() => {
@@ -245,110 +118,161 @@ impl Operator {
     }
 
     async fn serve(&mut self, request: Request) {
+        // Dropped, the answer says that the door is shutting down.
+        if self.draining {
+            return;
+        }
         match request {
-            Request::Reload(answer) => {
-                let result = self.reload().await;
-                // Whoever asked may have hung up.
-                drop(answer.send(result));
+            Request::Listen(configuration, answer) => {
+                let opened = self.open_new(&configuration).map_err(|error| format!("{error:#}"));
+                // Whoever asked may be gone.
+                drop(answer.send(opened));
+            }
+            Request::GoLive(prepared, answer) => {
+                self.go_live(*prepared).await;
+                done(answer);
+            }
+            Request::Try(prepared, share, answer) => {
+                self.try_out(*prepared, share).await;
+                done(answer);
+            }
+            Request::Promote(opened, answer) => {
+                self.promote(opened).await;
+                done(answer);
+            }
+            Request::EndTrial(answer) => {
+                self.end_trial().await;
+                done(answer);
             }
             Request::Rebuild => self.rebuild().await,
         }
     }
 
-    /// Reads the configuration again; a bad one changes nothing and says why.
-    async fn reload(&mut self) -> Result<String, String> {
-        self.notify(Notifier::reloading);
-        let result = self.try_reload().await;
-        self.notify(Notifier::ready);
-        self.desk.registry.configuration_reloaded(result.is_ok());
-        match &result {
-            Ok(what) => tracing::info!("{what}"),
-            Err(why) => tracing::error!("the configuration stays as it was: {why}"),
+    /// SIGHUP: the changer reads the file again. What comes of it is in the log.
+    fn order_reload(&self) {
+        let (answer, _nobody_waits) = oneshot::channel();
+        let order = ChangeOrder { author: "SIGHUP".to_owned(), what: What::Reload };
+        if self.desk.orders.try_send((order, answer)).is_err() {
+            tracing::error!("the configuration is not read again: too many changes wait");
         }
-        result
     }
 
-    async fn try_reload(&mut self) -> Result<String, String> {
-        if self.draining {
-            return Err("the door is shutting down".to_owned());
-        }
-        let configuration = Arc::new(super::load(&self.path, &self.environment)?);
-        let before = self.desk.live();
-        let (from, to) = (before.configuration(), &configuration);
-        if from.door.workers != to.door.workers
-            || from.admin != to.admin
-            || from.telemetry != to.telemetry
-        {
-            tracing::warn!(
-                "changes of [door] workers, [admin] and [telemetry] take effect at the next start"
-            );
-        }
-        let names = names::of(&configuration);
-        let mut known = self.desk.known();
-        let new = names.iter().filter(|(host, _)| !known.addresses.contains_key(*host));
-        let new = new.map(|(host, interval)| (host.clone(), *interval)).collect();
-        let found = names::first_lookup(&self.resolver, &new).await;
-        known.addresses.extend(found.clone());
-        let live = Live::build(&configuration, &known, Some(&before), clock::now());
-        let live = Arc::new(live.map_err(|error| crate::commands::chain(&error))?);
-        let opened = self.open_new(&configuration).map_err(|error| format!("{error:#}"))?;
+    /// Swaps what all workers see.
+    async fn go_live(&mut self, prepared: Prepared) {
+        let Prepared { live, before, found, opened } = prepared;
         // Only what is new: a server may have been drained while the names were looked up.
-        self.desk.learn(|current| current.addresses.extend(found));
-        check::first_round(&live, Some(&before), &self.changes).await;
-        self.put_live(&live).await;
+        self.desk.learn(|known| known.addresses.extend(found));
+        let current = self.desk.live();
+        let live = if Arc::ptr_eq(&before, &current) {
+            live
+        } else {
+            // A server's addresses changed since: what is prepared is built once more.
+            let (configuration, known) = (live.configuration(), self.desk.known());
+            let built = Live::build(configuration, &known, Some(&current), clock::now());
+            built.map_or(live, Arc::new)
+        };
+        self.end_trial().await;
+        self.swap(&live, opened).await;
+    }
+
+    async fn swap(&mut self, live: &Arc<Live>, opened: Vec<Opened>) {
+        let (from, to) = (self.desk.live(), live.configuration());
+        warn_of_restart(from.configuration(), to);
+        self.put_live(live).await;
+        let (names, known) = (names::of(to), self.desk.known());
         self._watch = Watch::start(&self.resolver, &names, &known.addresses, &self.name_changes);
         self.bound.retain(|name, address| {
-            configuration.listeners.iter().any(|l| l.name == *name && l.address == *address)
+            to.listeners.iter().any(|l| l.name == *name && l.address == *address)
         });
         self.listen(opened).await;
-        Ok(if to.version == from.version {
-            format!("configuration {} is live again: its text is unchanged", to.version)
-        } else {
-            format!("configuration {} is live, in place of {}", to.version, from.version)
-        })
+    }
+
+    /// Lets a share of the new requests see a candidate.
+    async fn try_out(&mut self, prepared: Prepared, share: f64) {
+        self.desk.learn(|known| known.addresses.extend(prepared.found));
+        let candidate = Arc::new(Candidate::new(prepared.live, share));
+        let collector = candidate.collector();
+        self.put_on_trial(candidate, collector).await;
+    }
+
+    async fn put_on_trial(&mut self, candidate: Arc<Candidate>, collector: ArmCollector) {
+        self.tell_workers(|| Command::Try(Some(Arc::clone(&candidate)))).await;
+        let _checks = Checks::start_new(candidate.live(), &self.desk.live(), &self.changes);
+        self.trial = Some(Trial { candidate, collector, _checks });
+    }
+
+    /// Swaps what all workers see for the candidate.
+    async fn promote(&mut self, opened: Vec<Opened>) {
+        let Some(trial) = self.trial.take() else { return };
+        self.swap(trial.candidate.live(), opened).await;
+    }
+
+    async fn end_trial(&mut self) {
+        if self.trial.take().is_some() {
+            self.tell_workers(|| Command::Try(None)).await;
+            self.retain(&self.desk.live());
+        }
     }
 
     /// Binds the listeners that were not there before.
-    fn open_new(
-        &mut self,
-        configuration: &Configuration,
-    ) -> anyhow::Result<Vec<(Name, SocketAddr, Bound)>> {
+    fn open_new(&mut self, configuration: &Configuration) -> anyhow::Result<Vec<Opened>> {
         let workers = self.workers.len();
         let mut opened = Vec::new();
         for listener in &configuration.listeners {
             if self.bound.get(&listener.name) != Some(&listener.address) {
-                let bound = self.sockets.bind(listener, workers)?;
-                opened.push((listener.name.clone(), listener.address, bound));
+                opened.push(self.sockets.open(listener, workers)?);
             }
         }
         Ok(opened)
     }
 
+    /// Builds what is live, and what is tried, with what is known of the servers now.
     async fn rebuild(&mut self) {
-        let before = self.desk.live();
+        let built = |before: &Arc<Live>, known: &Known| {
+            let built = Live::build(before.configuration(), known, Some(before), clock::now());
+            let told = |error| tracing::error!(error = %chain(&error), "nothing changed");
+            built.map_err(told).ok().map(Arc::new)
+        };
         let known = self.desk.known();
-        match Live::build(before.configuration(), &known, Some(&before), clock::now()) {
-            Ok(live) => self.put_live(&Arc::new(live)).await,
-            Err(error) => {
-                tracing::error!(error = %crate::commands::chain(&error), "nothing changed")
-            }
+        if let Some(live) = built(&self.desk.live(), &known) {
+            self.put_live(&live).await;
+        }
+        if let Some(Trial { candidate, collector, .. }) = self.trial.take() {
+            let live = built(candidate.live(), &known);
+            let rebuilt = live
+                .map_or_else(|| Arc::clone(&candidate), |live| Arc::new(candidate.rebuilt(live)));
+            self.put_on_trial(rebuilt, collector).await;
         }
     }
 
     async fn put_live(&mut self, live: &Arc<Live>) {
-        for worker in &self.workers {
-            // A worker that has ended is noticed by the operator's own loop.
-            drop(worker.send(Command::Live(Arc::clone(live))).await);
-        }
+        self.tell_workers(|| Command::Live(Arc::clone(live))).await;
         self.desk.publish(live);
         self._checks = Checks::start(live, &self.changes);
-        let (routes, servers) = live.names();
+        self.retain(live);
+    }
+
+    /// Keeps the metrics of what is live and of what is tried; others end in a while.
+    fn retain(&self, live: &Live) {
+        let (mut routes, mut servers) = live.names();
+        if let Some(trial) = &self.trial {
+            let (tried_routes, tried_servers) = trial.candidate.live().names();
+            routes.extend(tried_routes);
+            servers.extend(tried_servers);
+        }
         self.desk.registry.retain(&routes, &servers);
     }
 
+    async fn tell_workers(&self, command: impl Fn() -> Command) {
+        for worker in &self.workers {
+            // A worker that has ended is noticed by the operator's own loop.
+            drop(worker.send(command()).await);
+        }
+    }
+
     /// Hands each worker its socket of each listener, and says where the door listens.
-    async fn listen(&mut self, opened: Vec<(Name, SocketAddr, Bound)>) {
-        for (name, configured, bound) in opened {
+    pub(super) async fn listen(&mut self, opened: Vec<Opened>) {
+        for Opened { name, configured, bound } in opened {
             for (worker, socket) in self.workers.iter().zip(bound.sockets) {
                 drop(worker.send(Command::Listen(name.clone(), socket)).await);
             }
@@ -381,6 +305,7 @@ impl Operator {
         let now = clock::now();
         let configuration = live.configuration();
         let routes = configuration.routes.iter();
+        let status = Arc::clone(&self.desk.status.borrow());
         let gauges = Snapshot {
             at: telemetry::rfc3339(clock::wall()),
             uptime_seconds: now.since(self.started).as_secs(),
@@ -392,12 +317,24 @@ impl Operator {
                 .map(|route| RouteFacts { name: route.name.to_string(), ..RouteFacts::default() })
                 .collect(),
             pools: (0..configuration.pools.len()).map(|pool| live.pool(pool).facts(now)).collect(),
+            generation: status.live,
+            change: status
+                .open
+                .as_ref()
+                .map(|open| format!("generation {}: {}", open.number, status.progress)),
             ..Snapshot::default()
         };
-        self.desk.history.push(self.collector.collect(gauges));
+        let mut snapshot = self.collector.collect(gauges);
+        snapshot.invariants = facts::invariants(configuration, &snapshot.pools);
+        self.desk.history.push(snapshot);
+        let Some(snapshot) = self.desk.history.last() else { return };
+        let arms = self.trial.as_mut().map(|trial| trial.collector.collect());
+        // The changer is busy for as long as the seconds that fit; an older change is not judged
+        // by what is lost.
+        drop(self.seconds.try_send(Second { now, snapshot, arms }));
     }
 
-    fn announce(&self, status: &str) {
+    pub(super) fn announce(&self, status: &str) {
         self.notify(Notifier::ready);
         self.notify(|notifier| notifier.status(status));
     }
@@ -406,6 +343,25 @@ impl Operator {
         if let Err(error) = message(&self.notifier) {
             tracing::warn!(%error, "the service manager cannot be told");
         }
+    }
+}
+
+/// Tells whoever asked, if it is still there.
+fn done(answer: oneshot::Sender<()>) {
+    if answer.send(()).is_err() {
+        tracing::debug!("nobody waits for this answer any more");
+    }
+}
+
+fn warn_of_restart(from: &Configuration, to: &Configuration) {
+    if from.door.workers != to.door.workers
+        || from.door.state != to.door.state
+        || from.admin != to.admin
+        || from.telemetry != to.telemetry
+    {
+        tracing::warn!(
+            "changes of [door] workers and state, [admin] and [telemetry] take effect at the next start"
+        );
     }
 }
 

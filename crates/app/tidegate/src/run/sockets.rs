@@ -4,13 +4,24 @@ use std::net::{SocketAddr, TcpListener};
 use std::time::Duration;
 
 use anyhow::Context as _;
+use model::Name;
 use model::configuration::Listener;
 use net::listen::{self, Inherited, InheritedSocket, ListenOptions};
 
 /// The kernel hands over a connection with its first bytes, or after this time without.
 const DEFER_ACCEPT: Duration = Duration::from_secs(5);
 
+/// A listener that was bound and is not served yet.
+#[derive(Debug)]
+pub(super) struct Opened {
+    pub(super) name: Name,
+    /// The address as configured.
+    pub(super) configured: SocketAddr,
+    pub(super) bound: Bound,
+}
+
 /// A listener's sockets, one per worker.
+#[derive(Debug)]
 pub(super) struct Bound {
     pub(super) address: SocketAddr,
     pub(super) sockets: Vec<TcpListener>,
@@ -30,11 +41,20 @@ impl Sockets {
         Ok(Self { inherited: listen::inherited().context("socket activation")? })
     }
 
+    /// `listener`, bound and ready to be served by `workers`.
+    ///
+    /// # Errors
+    /// When the address cannot be bound.
+    pub(super) fn open(&mut self, listener: &Listener, workers: usize) -> anyhow::Result<Opened> {
+        let bound = self.bind(listener, workers)?;
+        Ok(Opened { name: listener.name.clone(), configured: listener.address, bound })
+    }
+
     /// The sockets of `listener`: an inherited one of its name or address, or newly bound ones.
     ///
     /// # Errors
     /// When the address cannot be bound.
-    pub(super) fn bind(&mut self, listener: &Listener, workers: usize) -> anyhow::Result<Bound> {
+    fn bind(&mut self, listener: &Listener, workers: usize) -> anyhow::Result<Bound> {
         let named = |inherited: &Inherited| match &inherited.socket {
             InheritedSocket::Tcp(_, address) => {
                 inherited.name == *listener.name || *address == listener.address

@@ -26,6 +26,7 @@ pub(super) fn default_of(scope: &Scope) -> DoorSetup {
         client_rate_per_second: None,
         client_header: None,
         server_in_flight_max: None,
+        forced: false,
     }
 }
 

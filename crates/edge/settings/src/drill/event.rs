@@ -134,8 +134,9 @@ fn fault(
         Kind::Configure => {
             let value = table.required("door", "door = { balance = \"round-robin\" }")?;
             let mut door = value.table("a table of what changes in `[door]`")?;
-            let setup = super::door::door(&mut door, beginning.door.clone(), scope);
+            let mut setup = super::door::door(&mut door, beginning.door.clone(), scope);
             door.finish();
+            setup.forced = table.boolean("force", false);
             Some(Fault::Configure { door: Box::new(setup) })
         }
         Kind::Stale => Some(Fault::Stale),

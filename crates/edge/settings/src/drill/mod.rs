@@ -89,6 +89,8 @@ const ANYWHERE: Environment = Environment {
     user_is_root: false,
     uid: 0,
     runtime_dir: None,
+    state_directory: None,
+    state_home: None,
 };
 
 /// Reads a document; what `read` makes of it counts only without errors.

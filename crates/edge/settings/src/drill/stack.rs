@@ -60,7 +60,7 @@ fn names_of(value: &Value<'_>) -> Option<Vec<Name>> {
         let name = element.word()?;
         if names.contains(&name) {
             let message = format!("server {} is listed twice", quote(&name));
-            element.invalid("duplicate-server", message, "give each server its own name");
+            element.invalid("duplicate-name", message, "give each server its own name");
             return None;
         }
         names.push(name);

@@ -2,7 +2,7 @@
 
 use schemars::JsonSchema;
 
-use super::{RawDuration, RawFalse};
+use super::{RawDuration, RawFalse, RawRate};
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
@@ -39,6 +39,13 @@ pub(super) struct RawPool {
     /// How often names are resolved again when their TTL is longer, or unknown. From 1s.
     #[schemars(extend("default" = "30s"))]
     resolve: Option<RawDuration>,
+    /// The file of what its servers together were measured to be able to do, as `tidegate load
+    /// capacity --write` leaves it.
+    #[schemars(extend("examples" = ["capacity.json"]))]
+    capacity: Option<String>,
+    /// The most traffic it gets, requests per second.
+    #[schemars(extend("examples" = ["400/s"]))]
+    peak: Option<RawRate>,
 }
 
 #[derive(JsonSchema)]

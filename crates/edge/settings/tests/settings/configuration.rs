@@ -5,11 +5,11 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use model::configuration::{
-    AccessLog, AccessLogFormat, AccessLogTarget, Action, Admin, AdminTcp, Balance,
+    AccessLog, AccessLogFormat, AccessLogTarget, Action, Admin, AdminTcp, Allowance, Balance,
     CertificateFiles, Changes, Check, CheckKind, ClientLimits, ClientTimeouts, Configuration, Door,
     Ejection, ErrorFormat, ForwardedStyle, HashKey, HeaderMatch, HostPattern, Invariants, Listener,
-    ListenerTls, PathPattern, Pool, PoolTls, Retries, Route, Server, ServerAddress, ServerTimeouts,
-    Telemetry, TemplateSegment, TlsVersion,
+    ListenerTls, PathPattern, Pool, PoolTls, Retries, Rollback, Route, Server, ServerAddress,
+    ServerTimeouts, State, Telemetry, TemplateSegment, TlsVersion,
 };
 use settings::Environment;
 
@@ -55,7 +55,7 @@ fn default_listener() -> Listener {
 
 fn default_pool() -> Pool {
     let server = Server {
-        address: ServerAddress::Socket(address("127.0.0.1:3001")),
+        address: ServerAddress::Name { host: "api.internal".into(), port: 3_001 },
         weight: 1,
         zone: None,
         drain: false,
@@ -113,7 +113,7 @@ fn every_default() {
 [listen.web]
 address = \"127.0.0.1:8080\"
 [pools.api]
-servers = [\"127.0.0.1:3001\"]
+servers = [\"api.internal:3001\"]
 check = { path = \"/health\" }
 [routes.api]
 pool = \"api\"
@@ -126,6 +126,7 @@ pool = \"api\"
         pools: vec![default_pool()],
         routes: vec![Route {
             name: "api".into(),
+            listeners: vec![],
             hosts: vec![],
             path: PathPattern::Prefix("/".into()),
             methods: vec![],
@@ -148,7 +149,12 @@ fn every_field_of_a_listener_and_of_the_process() {
     let actual = configuration(include_str!("example.toml"));
     assert_eq!(
         actual.door,
-        Door { workers: 2, drain: seconds(90), connections_max: 200, state: None }
+        Door {
+            workers: 2,
+            drain: seconds(90),
+            connections_max: 200,
+            state: Some(State { folder: PathBuf::from("/nonexistent/state"), required: true }),
+        }
     );
     let networks = ["10.0.0.0/8", "::1/128"].map(|text| text.parse().expect("a network"));
     let expected = Listener {
@@ -179,6 +185,60 @@ fn every_field_of_a_listener_and_of_the_process() {
     let access_log =
         Some(AccessLog { target: AccessLogTarget::Stdout, format: AccessLogFormat::Ecs });
     assert_eq!(actual.telemetry, Telemetry { access_log });
+}
+
+#[test]
+fn every_field_of_changes() {
+    let actual = configuration(include_str!("example.toml"));
+    let invariants =
+        Invariants { share_max: 0.6, eligible_min: 2, keep_routes: true, limit_drop_max: 0.25 };
+    assert_eq!(actual.invariants, invariants);
+    let changes = Changes {
+        watch: seconds(60),
+        rollback: Rollback::Observe,
+        move_max: 0.3,
+        requests_min: 400,
+        history_max: 50,
+    };
+    assert_eq!(actual.changes, changes);
+    let allowance = |rule: &str, at: Option<&str>, reason: &str| Allowance {
+        rule: rule.into(),
+        at: at.map(Into::into),
+        reason: reason.into(),
+    };
+    let reason = "the example has every field";
+    let allowances = vec![
+        allowance("limit-on-proxy", None, reason),
+        allowance("emptying-ejection", Some("pools.api"), reason),
+    ];
+    assert_eq!(actual.allowances, allowances);
+    assert!(actual.allows("limit-on-proxy", "listen.web.limits.connections_per_address"));
+    assert!(actual.allows("emptying-ejection", "pools.api.ejection"));
+    assert!(!actual.allows("emptying-ejection", "pools.apis"));
+}
+
+#[test]
+fn a_measured_capacity_and_a_peak() {
+    let folder = folder_with_files();
+    let read = |line: &str| {
+        let text = format!(
+            "[listen.web]\naddress = \"127.0.0.1:1\"\n[routes.a]\npool = \"a\"\n[pools.a]\nservers = [\"a:1\", \"b:1\"]\ncheck = {{ path = \"/\" }}\n{line}\n"
+        );
+        settings::check(&source(&text, folder.path()), &environment())
+    };
+    let checked = read("capacity = \"capacity.json\"\npeak = \"400.5/s\"");
+    let pool = checked.configuration.expect("no findings").pools.remove(0);
+    assert_eq!(pool.peak_per_second, Some(400.5));
+    let capacity = pool.capacity.expect("a capacity");
+    assert_eq!((capacity.low_per_second, capacity.high_per_second), (1_000.0, 1_050.0));
+    let rules = |line: &str| {
+        let checked = read(line);
+        checked.findings.iter().map(|finding| finding.rule).collect::<Vec<_>>()
+    };
+    assert_eq!(rules("capacity = \"none.json\""), ["missing-file"]);
+    assert_eq!(rules("capacity = \"token\""), ["invalid-capacity"]);
+    assert_eq!(rules("peak = \"400\""), ["invalid-unit"]);
+    assert_eq!(rules("peak = \"0/s\""), ["out-of-range"]);
 }
 
 #[test]
@@ -253,6 +313,7 @@ fn every_field_of_a_route() {
     let actual = configuration(include_str!("example.toml"));
     let api = Route {
         name: "api".into(),
+        listeners: vec![],
         hosts: vec![HostPattern::Exact("example.com".into())],
         path: PathPattern::Prefix("/api".into()),
         methods: vec!["GET".into(), "POST".into()],
@@ -268,6 +329,7 @@ fn every_field_of_a_route() {
         Route { hosts: vec![HostPattern::Wildcard(".example.com".into())], ..api.clone() };
     let any = |name: &str, path, action| Route {
         name: name.into(),
+        listeners: vec![],
         hosts: vec![],
         path,
         methods: vec![],
@@ -294,10 +356,20 @@ fn every_field_of_a_route() {
     assert_eq!(actual.routes, [api, api_wildcard, robots, user]);
 }
 
+/// The rules that forms of no interest to them break.
+const ALLOWED: &str = "
+[[allow]]
+rule = \"no-health-check\"
+reason = \"only the form is of interest\"
+[[allow]]
+rule = \"narrow-hash-key\"
+reason = \"only the form is of interest\"
+";
+
 /// The same sound configuration with one more line in its pool.
 fn pool(line: &str) -> Pool {
     let text = format!(
-        "[listen.web]\naddress = \"127.0.0.1:1\"\n[routes.a]\npool = \"a\"\n[pools.a]\nservers = [\"a:1\", \"b:1\"]\n{line}\n"
+        "[listen.web]\naddress = \"127.0.0.1:1\"\n[routes.a]\npool = \"a\"\n[pools.a]\nservers = [\"a:1\", \"b:1\"]\n{line}\n{ALLOWED}"
     );
     configuration(&text).pools.remove(0)
 }
@@ -371,6 +443,24 @@ fn the_admin_socket_depends_on_the_user() {
     assert_eq!(socket(&environment), PathBuf::from("/run/user/1000/tidegate/admin.sock"));
     environment.user_is_root = true;
     assert_eq!(socket(&environment), PathBuf::from("/run/tidegate/admin.sock"));
+}
+
+#[test]
+fn the_state_folder_depends_on_the_user() {
+    let folder = |environment: &Environment| {
+        let text = "[listen.a]\naddress = \"127.0.0.1:1\"\n[routes.a]\nrespond = {}\n";
+        let checked = settings::check(&source(text, &PathBuf::from("/")), environment);
+        let state = checked.configuration.expect("no findings").door.state;
+        state.map(|state| (state.folder.display().to_string(), state.required))
+    };
+    let mut environment = environment();
+    assert_eq!(folder(&environment), None);
+    environment.state_home = Some(PathBuf::from("/home/a/.local/state"));
+    assert_eq!(folder(&environment), Some(("/home/a/.local/state/tidegate".to_owned(), false)));
+    environment.user_is_root = true;
+    assert_eq!(folder(&environment), Some(("/var/lib/tidegate".to_owned(), false)));
+    environment.state_directory = Some(PathBuf::from("/var/lib/private/tidegate"));
+    assert_eq!(folder(&environment), Some(("/var/lib/private/tidegate".to_owned(), true)));
 }
 
 #[test]

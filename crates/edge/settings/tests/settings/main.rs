@@ -5,9 +5,13 @@
 mod configuration;
 mod drills;
 mod findings;
+mod import_haproxy;
+mod import_haproxy_corpus;
+mod import_nginx;
 mod rendering;
 mod robustness;
 mod routes;
+mod rules;
 mod shape;
 mod syntax;
 
@@ -23,6 +27,8 @@ fn environment() -> Environment {
         user_is_root: false,
         uid: 1_000,
         runtime_dir: None,
+        state_directory: None,
+        state_home: None,
     }
 }
 
@@ -52,7 +58,8 @@ fn lines(checked: &Checked) -> Vec<String> {
     checked.findings.iter().map(line).collect()
 }
 
-/// A folder with files to name: `a.pem`, `a.key`, `token` (valid) and `short` (too short).
+/// A folder with files to name: `a.pem`, `a.key`, `token` (valid), `short` (too short), and
+/// `capacity.json` (1000 requests/s).
 fn folder_with_files() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (name, content) in [
@@ -60,8 +67,15 @@ fn folder_with_files() -> tempfile::TempDir {
         ("a.key", "key"),
         ("token", "0123456789abcdef\n"),
         ("short", "0123456789\n"),
+        ("capacity.json", CAPACITY),
     ] {
         std::fs::write(folder.path().join(name), content).expect("a file in it");
     }
     folder
 }
+
+const CAPACITY: &str = r#"{
+  "url": "http://127.0.0.1:8080/", "measured_at": "2026-01-02T03:04:05Z",
+  "per_second": 1000, "low_per_second": 1000, "high_per_second": 1050,
+  "p99_ms_max": 50, "failed_share_max": 0.01, "bound_by": "latency"
+}"#;

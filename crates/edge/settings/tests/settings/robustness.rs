@@ -21,7 +21,7 @@ fn survives(text: &str) {
     let refused = checked.findings.iter().any(|finding| finding.severity == Severity::Error);
     assert_eq!(checked.configuration.is_none(), refused);
     let source = source(text, Path::new("/"));
-    let rendered = settings::render_text(&checked.findings, &source, false);
+    let rendered = settings::render_text(&checked.findings, std::slice::from_ref(&source), false);
     assert_eq!(rendered.is_empty(), checked.findings.is_empty());
 }
 

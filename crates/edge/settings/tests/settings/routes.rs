@@ -113,3 +113,16 @@ fn unreachable() {
     hidden(&["a: headers = { a = true }", "b: headers = { a = '1' }"], &[unreachable]);
     hidden(&["a: headers = { a = '1' }", "b: headers = { a = true }"], &[]);
 }
+
+#[test]
+fn routes_of_a_listener_come_before_those_of_all() {
+    ordered(&["all: path = '/'", "one: path = '/'; listen = 'a'"], "one all");
+    hidden(
+        &["one: listen = 'a'", "other: listen = 'b'"],
+        &["unknown-listener: there is no listener `b`"],
+    );
+    hidden(
+        &["one: listen = 'a'", "same: listen = ['a']"],
+        &["duplicate-route: route `same` matches the same requests as `one`"],
+    );
+}

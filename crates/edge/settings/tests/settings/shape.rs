@@ -38,6 +38,7 @@ fn company(path: &str, key: &str) -> Vec<(&'static str, &'static str)> {
         "routes.NAME" if ["redirect", "respond"].contains(&key) => &[],
         "routes.NAME" => &[("pool", "'a'")],
         "routes.NAME.path" => &[("exact", "'/'")],
+        "allow" => &[("rule", "'single-server'"), ("reason", "'it is only a test'")],
         "routes.NAME.redirect" => &[("location", "'/'")],
         "admin" if key != "socket" => &[("address", "'127.0.0.1:2'"), ("token_file", "'token'")],
         "telemetry.access_log" => &[("file", "'access.log'")],
@@ -65,7 +66,11 @@ fn document(table: &Table<'_>, pair: Option<(&str, &str)>) -> String {
         value = format!("{{ {} }}", pairs(outer, Some((key, &element)), ", "));
     }
     let (section, named) = table.path.split_once('.').unwrap_or((&table.path, ""));
-    let value = if named.starts_with("NAME") { format!("{{ a = {value} }}") } else { value };
+    let value = match (section, named.starts_with("NAME")) {
+        ("allow", _) => format!("[{value}]"),
+        (_, true) => format!("{{ a = {value} }}"),
+        (_, false) => value,
+    };
     pairs("", Some((section, &value)), "\n")
 }
 
@@ -88,7 +93,8 @@ fn tables(schema: &Value) -> Vec<Table<'_>> {
         let entry = value.get("additionalProperties").filter(|entry| entry.is_object());
         let name = if entry.is_some() { ".NAME" } else { "" };
         let path = format!("{section}{name}");
-        found.push(Table { path, schema: entry.unwrap_or(value), steps: vec![] });
+        let element = value.get("items");
+        found.push(Table { path, schema: entry.or(element).unwrap_or(value), steps: vec![] });
     }
     let mut next = 1;
     while let Some(table) = found.get(next).cloned() {
@@ -108,6 +114,11 @@ fn properties(schema: &Value) -> impl Iterator<Item = (&String, &Value)> {
     schema["properties"].as_object().expect("a table").iter()
 }
 
+/// Whether a text can be read. That rules refuse it does not matter here.
+fn is_read(checked: &Checked) -> bool {
+    checked.configuration.is_some() || checked.overridable.is_some()
+}
+
 fn check(text: &str, folder: &Path) -> Checked {
     settings::check(&source(text, folder), &environment())
 }
@@ -116,7 +127,9 @@ fn check(text: &str, folder: &Path) -> Checked {
 fn sample(path: &str, schema: &Value) -> String {
     match path {
         "listen.NAME.address" => return "'127.0.0.1:1'".to_owned(),
+        "routes.NAME.listen" => return "'a'".to_owned(),
         "pools.NAME.servers.address" => return "'a:1'".to_owned(),
+        "pools.NAME.capacity" => return "'capacity.json'".to_owned(),
         "pools.NAME.tls.roots" => return "'a.pem'".to_owned(),
         "pools.NAME.check.path" | "routes.NAME.replace_prefix" => return "'/'".to_owned(),
         "listen.NAME.tls" => {
@@ -188,6 +201,9 @@ fn the_walk_reaches_every_table() {
             "routes.NAME",
             "admin",
             "telemetry",
+            "invariants",
+            "changes",
+            "allow",
             "listen.NAME.tls",
             "listen.NAME.limits",
             "listen.NAME.timeouts",
@@ -219,7 +235,7 @@ fn every_key_of_the_schema_is_accepted() {
             let value = sample(path.trim_start_matches('.'), property);
             let text = document(&table, Some((key, &value)));
             let checked = check(&text, folder.path());
-            assert!(checked.configuration.is_some(), "{path}\n{text}\n{:#?}", lines(&checked));
+            assert!(is_read(&checked), "{path}\n{text}\n{:#?}", lines(&checked));
             count += 1;
         }
     }
@@ -257,7 +273,8 @@ fn every_default_of_the_schema_is_the_readers() {
             let read = |pair| {
                 let text = document(&table, pair);
                 let checked = check(&text, folder.path());
-                let mut configuration = checked.configuration.unwrap_or_else(|| panic!("{text}"));
+                let read = checked.configuration.or(checked.overridable);
+                let mut configuration = read.unwrap_or_else(|| panic!("{text}"));
                 configuration.version = "".into();
                 configuration
             };

@@ -24,6 +24,8 @@ use super::verdict::share;
 const RECOVERED_SHARE: f64 = 0.99;
 /// For so many seconds in a row.
 const RECOVERED_SECONDS: usize = 3;
+/// What a front door does that goes back to an earlier configuration by itself.
+const ROLL_BACK: &str = "roll back";
 /// How failures begin that are complete answers.
 const STATUS: &str = "status ";
 
@@ -51,6 +53,8 @@ pub(crate) struct Looked {
     pub(crate) at: Duration,
     /// In the order of [`Record::servers`].
     pub(crate) servers: Vec<Seen>,
+    /// How often the front door had gone back by itself, if it says so.
+    pub(crate) rollbacks: Option<u64>,
 }
 
 /// One server in one look.
@@ -92,7 +96,8 @@ pub(crate) fn measure(record: &Record, expectation: &Expectation) -> Option<f64>
         Measure::RecoverySeconds { stream } => window.recovery_seconds(stream),
         Measure::DetectSeconds { server } => window.detect_seconds(server),
         Measure::ChangeRefused => window.change_refused(),
-        // Nothing names causes or acts by itself as yet.
+        Measure::ActionSeconds { action } if action == ROLL_BACK => window.roll_back_seconds(),
+        // Nothing names causes or does more by itself as yet.
         Measure::CauseSeconds { .. } | Measure::ActionSeconds { .. } => None,
     }
 }
@@ -252,6 +257,20 @@ impl<'a> Window<'a> {
             }
         }
         shows_states.then_some(f64::INFINITY)
+    }
+
+    fn roll_back_seconds(&self) -> Option<f64> {
+        let looks = self.record.looks.iter();
+        let before = looks.take_while(|look| look.at < self.from).filter_map(|look| look.rollbacks);
+        let before = before.last().unwrap_or_default();
+        let mut says_so = false;
+        for look in self.looks() {
+            says_so |= look.rollbacks.is_some();
+            if look.rollbacks.is_some_and(|rollbacks| rollbacks > before) {
+                return Some((look.at - self.from).as_secs_f64());
+            }
+        }
+        says_so.then_some(f64::INFINITY)
     }
 
     fn change_refused(&self) -> Option<f64> {

@@ -109,7 +109,7 @@ pub(crate) fn looked(look: Look, at: Duration) -> Looked {
         wrong: server.wrong.unwrap_or(false),
         state: server.state_seen_by_door,
     });
-    Looked { at, servers: servers.collect() }
+    Looked { at, servers: servers.collect(), rollbacks: look.rollbacks }
 }
 
 /// What the front door shows of each server, so that a change is told once.
@@ -164,7 +164,8 @@ mod tests {
         });
         let (state, wrong) =
             state.map_or((None, false), |(state, wrong)| (Some(state.to_owned()), wrong));
-        Looked { at: Duration::from_millis(at_ms), servers: vec![Seen { gauges, state, wrong }] }
+        let servers = vec![Seen { gauges, state, wrong }];
+        Looked { at: Duration::from_millis(at_ms), servers, rollbacks: None }
     }
 
     #[test]

@@ -28,6 +28,7 @@ pub(crate) fn drill() -> Drill {
             client_rate_per_second: None,
             client_header: None,
             server_in_flight_max: None,
+            forced: false,
         },
         load: LoadPlan { streams: vec![Stream::default()] },
         events: Vec::new(),

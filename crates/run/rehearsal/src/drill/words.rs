@@ -146,7 +146,10 @@ pub(crate) fn event(event: &Event, drill: &Drill) -> String {
         Fault::Network { link, conditions: network } => {
             format!("network {}: {}", self::link(link), conditions(network))
         }
-        Fault::Configure { door } => format!("configuration applied: {}", self::door(door)),
+        Fault::Configure { door } => {
+            let how = if door.forced { "forced through" } else { "applied" };
+            format!("configuration {how}: {}", self::door(door))
+        }
         Fault::Stale => "the configuration before is applied once more".to_owned(),
         Fault::Deploy { servers } => {
             let each = servers.iter().map(|server| {

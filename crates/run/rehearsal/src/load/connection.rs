@@ -14,6 +14,7 @@ use rustix::net::{SendFlags, sockopt};
 
 use super::answer::{Answer, Cause, Reading};
 use super::dial::cause;
+use super::inbox::Inbox;
 use super::requests::Kind;
 use super::tls::Tls;
 
@@ -132,7 +133,7 @@ impl Connection {
     pub(super) fn go_on(
         &mut self,
         flags: EventFlags,
-        buffer: &mut [u8],
+        inbox: &mut Inbox,
         reading: &mut Reading,
     ) -> Progress {
         let ended = flags.intersects(EventFlags::RDHUP | EventFlags::HUP | EventFlags::ERR);
@@ -148,10 +149,10 @@ impl Connection {
             && !ended
             && let Err(cause) = self.flush()
         {
-            return self.receive_after(cause, buffer, reading);
+            return self.receive_after(cause, inbox, reading);
         }
         if ended || flags.contains(EventFlags::IN) {
-            self.receive(ended, buffer, reading)
+            self.receive(ended, inbox, reading)
         } else {
             Progress::Waiting
         }
@@ -161,10 +162,10 @@ impl Connection {
     pub(super) fn receive_after(
         &mut self,
         failed: Cause,
-        buffer: &mut [u8],
+        inbox: &mut Inbox,
         reading: &mut Reading,
     ) -> Progress {
-        match self.receive(true, buffer, reading) {
+        match self.receive(true, inbox, reading) {
             Progress::Waiting | Progress::Failed(Cause::ClosedWithoutAnswer) => {
                 Progress::Failed(failed)
             }
@@ -173,16 +174,16 @@ impl Connection {
     }
 
     /// Reads what came. `ended`: the peer ended its side, so that there is an end to read up to.
-    fn receive(&mut self, ended: bool, buffer: &mut [u8], reading: &mut Reading) -> Progress {
+    fn receive(&mut self, ended: bool, inbox: &mut Inbox, reading: &mut Reading) -> Progress {
         loop {
-            let count = match rustix::io::read(&self.socket, &mut *buffer) {
-                Ok(0) => return self.end(),
-                Ok(count) => count,
+            let bytes = match inbox.read(&self.socket) {
+                Ok([]) => return self.end(),
+                Ok(bytes) => bytes,
                 Err(Errno::INTR) => continue,
                 Err(Errno::AGAIN) => return Progress::Waiting,
                 Err(error) => return self.broken(cause(error)),
             };
-            let bytes = buffer.get_mut(..count).unwrap_or_default();
+            let count = bytes.len();
             let taken = match &mut self.tls {
                 None => self.answer.take(bytes, reading),
                 Some(tls) => tls.take(bytes, &mut self.answer, reading),
@@ -197,7 +198,7 @@ impl Connection {
             {
                 return Progress::Failed(cause);
             }
-            if count < buffer.len() && !ended {
+            if !inbox.is_full(count) && !ended {
                 return Progress::Waiting;
             }
         }

@@ -13,6 +13,7 @@ use rustix::event::Timespec;
 use rustix::event::epoll::{self, CreateFlags, EventData, EventFlags};
 use rustix::io::Errno;
 use rustix::process::setpriority_process;
+use rustix::thread::NanosleepRelativeResult;
 use rustix::time::{
     Itimerspec, TimerfdClockId, TimerfdFlags, TimerfdTimerFlags, timerfd_create, timerfd_settime,
 };
@@ -76,6 +77,20 @@ impl Poller {
     /// Watches for input, for as long as there is any.
     pub(super) fn add_level(&self, file: impl AsFd, token: u64) -> Result<(), Errno> {
         epoll::add(&self.epoll, file, EventData::new_u64(token), EventFlags::IN)
+    }
+
+    /// Sleeps to the due time, whatever the sockets do.
+    pub(super) fn sleep(now: Timestamp, until: Timestamp) {
+        let left = until.since(now);
+        let time = Timespec { tv_sec: 0, tv_nsec: i64::from(left.subsec_nanos()) };
+        if left.is_zero() {
+            return;
+        }
+        match rustix::thread::nanosleep(&time) {
+            NanosleepRelativeResult::Ok => {}
+            // Whoever looks at the clock next sleeps on.
+            NanosleepRelativeResult::Interrupted(_) | NanosleepRelativeResult::Err(_) => {}
+        }
     }
 
     /// The alarm rang: it is set to nothing.

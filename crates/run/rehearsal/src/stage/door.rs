@@ -52,6 +52,8 @@ pub(super) struct Door {
     version: String,
     /// Names and addresses of all servers, as the door reaches them.
     servers: Vec<(Name, SocketAddr)>,
+    /// What it starts with: its operator has answered for that.
+    first: DoorSetup,
     listen: SocketAddr,
     state: Mutex<State>,
 }
@@ -84,8 +86,9 @@ impl Door {
         let (program, version) = find(front, &place.executable).await?;
         let listen = free_address()?;
         let state = Mutex::new(State { process: None, generation: 1 });
+        let first = setup.clone();
         let mut door =
-            Self { front, guard, place, tools, program, version, servers, listen, state };
+            Self { front, guard, place, tools, program, version, servers, first, listen, state };
         let mut tries = 1;
         loop {
             match door.start(setup).await {
@@ -171,7 +174,8 @@ impl Door {
         let mut state = self.state.lock().await;
         state.generation += 1;
         let text = self.configuration(setup, state.generation);
-        if self.guard {
+        let checks = self.guard && !setup.forced;
+        if checks {
             self.check(&text).await?;
         }
         let failed = NotApplied::Failed;
@@ -184,8 +188,12 @@ impl Door {
         let words = match self.front {
             FrontDoor::Tidegate => {
                 let socket = tidegate::socket(&self.place.folder);
-                let reload = tokio::time::timeout(RELOAD_TIMEOUT, self.tools.reload(&socket));
-                match reload.await {
+                let change = if checks {
+                    self.tools.reload(&socket)
+                } else {
+                    self.tools.force(&socket, &text)
+                };
+                match tokio::time::timeout(RELOAD_TIMEOUT, change).await {
                     Ok(Ok(result)) => result,
                     Ok(Err(why)) => return Err(NotApplied::Refused(why)),
                     Err(_) => return Err(late(process)),
@@ -194,7 +202,7 @@ impl Door {
             FrontDoor::Nginx => self.signal(process, Signal::HUP, generation).await?,
             FrontDoor::Haproxy => self.signal(process, Signal::USR2, generation).await?,
         };
-        let checked = if self.guard { "checked, then " } else { "" };
+        let checked = if checks { "checked, then " } else { "" };
         Ok(Applied { words: format!("{checked}{words}") })
     }
 
@@ -244,6 +252,7 @@ impl Door {
             setup,
             servers: &self.servers,
             guard: self.guard,
+            first: *setup == self.first,
             listen: self.listen,
             folder: &self.place.folder,
             generation,
@@ -265,19 +274,24 @@ impl Door {
         })
     }
 
-    /// How it sees each server, in the order of the stack; nginx shows nothing.
-    pub(super) async fn look(&self) -> Vec<Option<Seen>> {
+    /// How it sees each server, in the order of the stack, and how often it went back by itself;
+    /// nginx shows nothing.
+    pub(super) async fn look(&self) -> (Vec<Option<Seen>>, Option<u64>) {
         let folder = &self.place.folder;
         match self.front {
             FrontDoor::Tidegate => {
                 let socket = tidegate::socket(folder);
-                let snapshot = tokio::time::timeout(PATIENCE, self.tools.snapshot(&socket)).await;
-                let snapshot = snapshot.ok().flatten().unwrap_or_default();
+                let asked = async {
+                    tokio::join!(self.tools.snapshot(&socket), self.tools.rollbacks(&socket))
+                };
+                let answers = tokio::time::timeout(PATIENCE, asked).await;
+                let (snapshot, rollbacks) = answers.unwrap_or_default();
+                let snapshot = snapshot.unwrap_or_default();
                 let seen = |(_, address): &(Name, SocketAddr)| tidegate::seen(&snapshot, *address);
-                self.servers.iter().map(seen).collect()
+                (self.servers.iter().map(seen).collect(), rollbacks)
             }
-            FrontDoor::Nginx => vec![None; self.servers.len()],
-            FrontDoor::Haproxy => haproxy::look(folder, self.servers.len()).await,
+            FrontDoor::Nginx => (vec![None; self.servers.len()], None),
+            FrontDoor::Haproxy => (haproxy::look(folder, self.servers.len()).await, None),
         }
     }
 

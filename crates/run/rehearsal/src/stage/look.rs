@@ -18,6 +18,9 @@ pub struct Look {
     pub at: Timestamp,
     /// In the order of the drill's stack.
     pub servers: Vec<ServerLook>,
+    /// How often the front door has gone back to an earlier configuration by itself; `None`: it
+    /// does not say.
+    pub rollbacks: Option<u64>,
 }
 
 /// One server at one moment.

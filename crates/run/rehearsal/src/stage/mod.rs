@@ -260,7 +260,7 @@ impl Stage {
             let address = server.address();
             asked.spawn(async move { (index, look::gauges(address).await) });
         }
-        let seen = self.door.look().await;
+        let (seen, rollbacks) = self.door.look().await;
         let mut gauges = vec![None; self.servers.len()];
         while let Some(answered) = asked.join_next().await {
             if let Ok((index, answer)) = answered
@@ -277,7 +277,7 @@ impl Stage {
             wrong: seen.as_ref().map(|seen| seen.wrong),
             state_seen_by_door: seen.map(|seen| seen.state),
         });
-        Ok(Look { at, servers: servers.collect() })
+        Ok(Look { at, servers: servers.collect(), rollbacks })
     }
 
     /// Ends everything in order: the front door, the servers, the database, the folder.

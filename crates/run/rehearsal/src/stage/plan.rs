@@ -20,6 +20,8 @@ pub(super) struct Plan<'a> {
     pub(super) servers: &'a [(model::Name, SocketAddr)],
     /// Whether the front door's own protections are on.
     pub(super) guard: bool,
+    /// Whether it is what the front door starts with.
+    pub(super) first: bool,
     /// Where it listens.
     pub(super) listen: SocketAddr,
     /// Where its sockets, logs and temporary files are.
@@ -98,6 +100,7 @@ pub(super) mod tests {
             client_rate_per_second: None,
             client_header: None,
             server_in_flight_max: None,
+            forced: false,
         }
     }
 
@@ -115,6 +118,7 @@ pub(super) mod tests {
             setup,
             servers: &servers,
             guard,
+            first: true,
             listen: address(8_080),
             folder: Path::new("/tmp/a \"quoted\" folder"),
             generation: 7,

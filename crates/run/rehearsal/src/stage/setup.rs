@@ -53,6 +53,16 @@ pub trait TidegateTools: Send + Sync {
     /// # Errors
     /// Why nothing was changed.
     fn reload<'a>(&'a self, socket: &'a Path) -> Answer<'a, Result<String, String>>;
+
+    /// How often the door with this admin socket went back to an earlier configuration by itself;
+    /// `None`: it does not answer.
+    fn rollbacks<'a>(&'a self, socket: &'a Path) -> Answer<'a, Option<u64>>;
+
+    /// Makes this text live in the door with this admin socket, whatever rules say of it.
+    ///
+    /// # Errors
+    /// Why nothing was changed.
+    fn force<'a>(&'a self, socket: &'a Path, text: &'a str) -> Answer<'a, Result<String, String>>;
 }
 
 /// A change that went live.

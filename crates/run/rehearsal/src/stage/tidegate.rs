@@ -25,7 +25,7 @@ pub(super) fn arguments(folder: &Path) -> Vec<String> {
 }
 
 /// The whole configuration. With the guard off there are no checks, no second tries, no ejection
-/// and no limits.
+/// and no limits, no rule refuses anything, and no change is watched.
 pub(super) fn configuration(plan: &Plan<'_>) -> String {
     let setup = plan.setup;
     let servers: Vec<String> = plan
@@ -34,12 +34,13 @@ pub(super) fn configuration(plan: &Plan<'_>) -> String {
         .map(|up| format!("  {{ address = \"{}\", weight = {} }},\n", up.address, up.weight))
         .collect();
     let mut text = format!(
-        "[door]\nworkers = {WORKERS}\ndrain = \"2s\"\n\n\
+        "[door]\nworkers = {WORKERS}\ndrain = \"2s\"\nstate = {}\n\n\
          [listen.web]\naddress = \"{}\"\n\n\
          [admin]\nsocket = {}\n\n\
          [routes.web]\npath = \"/\"\npool = \"web\"\n\n\
          [pools.web]\nservers = [\n{}]\nbalance = {}\n\
          timeouts = {{ connect = \"{}ms\", first_byte = \"{}ms\" }}\n",
+        quoted(&plan.path("state").display().to_string()),
         plan.listen,
         quoted(&socket(plan.folder).display().to_string()),
         servers.concat(),
@@ -59,10 +60,31 @@ pub(super) fn configuration(plan: &Plan<'_>) -> String {
             setup.attempts,
         )
     } else {
-        "retries = { attempts = 1 }\nejection = false\nslow_start = \"0s\"\n".to_owned()
+        "retries = { attempts = 1 }\nejection = false\nslow_start = \"0s\"\n\n\
+         [changes]\nwatch = \"0s\"\n"
+            .to_owned()
     };
     write!(text, "{protections}").expect("a string takes text");
+    for rule in allowed(plan) {
+        write!(text, "\n[[allow]]\nrule = \"{rule}\"\nreason = {}\n", quoted(REASON))
+            .expect("a string takes text");
+    }
     text
+}
+
+/// Why a drill sets rules aside.
+const REASON: &str = "this is what the drill is about";
+
+/// The rules that this drill sets aside: with the guard on, only that there is one server, where
+/// the stack has one or the drill begins so; with the guard off, those that protect against what
+/// drills do.
+fn allowed(plan: &Plan<'_>) -> Vec<&'static str> {
+    const UNGUARDED: [&str; 4] =
+        ["lopsided-distribution", "narrow-hash-key", "no-health-check", "one-active-server"];
+    let single = plan.servers.len() == 1 || (plan.first && plan.upstreams().len() == 1);
+    let single = (single || !plan.guard).then_some("single-server");
+    let unguarded = UNGUARDED.into_iter().filter(|_| !plan.guard);
+    single.into_iter().chain(unguarded).collect()
 }
 
 fn balance(balance: &DoorBalance) -> String {
@@ -126,11 +148,17 @@ mod tests {
                 "in_flight_max = 9\n",
                 "first_byte = \"2000ms\"",
             ],
-            &["127.0.0.1:3003", "ejection"],
+            &["127.0.0.1:3003", "ejection", "[[allow]]", "[changes]"],
         );
         check(
             &planned(&setup, false, configuration),
-            &["retries = { attempts = 1 }\n", "ejection = false\n"],
+            &[
+                "retries = { attempts = 1 }\n",
+                "ejection = false\n",
+                "[changes]\nwatch = \"0s\"\n",
+                "rule = \"single-server\"\n",
+                "rule = \"no-health-check\"\n",
+            ],
             &["check =", "in_flight_max", "on_status"],
         );
     }

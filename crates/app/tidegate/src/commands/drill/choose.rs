@@ -75,7 +75,8 @@ pub(super) fn built_in(name: &str) -> Result<&'static BuiltIn, String> {
 pub(super) fn checked(source: &Source) -> Result<Drill, String> {
     let checked = settings::check_drill(source);
     checked.drill.ok_or_else(|| {
-        let findings = settings::render_text(&checked.findings, source, false);
+        let findings =
+            settings::render_text(&checked.findings, std::slice::from_ref(source), false);
         format!("{} cannot be played:\n{findings}", output::printable(&source.name))
     })
 }

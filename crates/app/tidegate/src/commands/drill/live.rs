@@ -204,6 +204,7 @@ pub(super) mod tests {
                 client_rate_per_second: None,
                 client_header: None,
                 server_in_flight_max: None,
+                forced: false,
             },
             load: model::load::LoadPlan { streams: Vec::new() },
             events: Vec::new(),

@@ -134,7 +134,7 @@ fn from_file(file: &Path) -> Result<LoadPlan, Refused> {
         Refused::Usage(format!(
             "{} is no plan of a load:\n{}",
             file.display(),
-            settings::render_text(&checked.findings, &source, colour)
+            settings::render_text(&checked.findings, std::slice::from_ref(&source), colour)
         ))
     })
 }

@@ -64,6 +64,10 @@ pub(super) struct RawEvent {
     /// Of `configure`: what changes, keys of `[door]`; the rest is as `[door]` says.
     #[schemars(extend("x-described-at" = "door"))]
     door: Option<RawDoorSetup>,
+    /// Of `configure`: it is made live over the objections of every check, as somebody in a hurry
+    /// does.
+    #[schemars(extend("default" = false))]
+    force: Option<bool>,
     /// Of `network`: between the front door and `clients` or a server's name, or between the
     /// servers and the `database`.
     link: Option<String>,

@@ -4,12 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use crate::raw::{RawDuration, RawSize};
-
-/// A rate such as `"200/s"`.
-#[derive(JsonSchema)]
-#[schemars(extend("format" = "rate-with-unit", "pattern" = "^[0-9]+([.][0-9]+)?/s$"))]
-pub(super) struct RawRate(String);
+use crate::raw::{RawDuration, RawRate, RawSize};
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]

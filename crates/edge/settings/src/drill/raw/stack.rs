@@ -4,9 +4,7 @@ use std::collections::BTreeMap;
 
 use schemars::JsonSchema;
 
-use crate::raw::{RawDuration, RawSize};
-
-use super::load::RawRate;
+use crate::raw::{RawDuration, RawRate, RawSize};
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]

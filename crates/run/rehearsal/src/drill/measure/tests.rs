@@ -152,6 +152,7 @@ fn looks(script: &str) -> Record {
         Looked {
             at: Duration::from_secs(u64::try_from(second).unwrap()),
             servers: vec![Seen { gauges, state, wrong }],
+            rollbacks: None,
         }
     };
     Record {

@@ -20,7 +20,7 @@ impl Engine {
     pub(super) fn take_event(&mut self, token: Token, flags: EventFlags) {
         let Some(connection) = self.slots.named(token) else { return };
         let rests = connection.work.is_none();
-        let progress = connection.go_on(flags, &mut self.buffer, &mut self.reading);
+        let progress = connection.go_on(flags, &mut self.inbox, &mut self.reading);
         if !rests {
             self.settle(token.slot, progress);
         } else if progress != Progress::Waiting {
@@ -38,9 +38,9 @@ impl Engine {
 
     /// The answer of a connection is complete.
     pub(super) fn answered(&mut self, slot: usize) {
-        let now = clock::now();
         let Some(connection) = self.slots.get(slot) else { return };
         let Some(work) = connection.work.take() else { return };
+        let now = self.inbox.arrived(work.try_due);
         let answer = (connection.answer.status(), connection.answer.server());
         let keep = connection.answer.keep_alive() && self.flows[work.stream].keep_alive;
         self.deadlines.clear(work.stream, slot);

@@ -148,7 +148,9 @@ impl Engine {
         if !matches!(dialed, Err(DialError::NoSocket)) {
             self.counts[stream].connects += 1;
         }
-        let mut connection = Connection::new(dialed?, work, tls);
+        let socket = dialed?;
+        self.inbox.prepare(&socket);
+        let mut connection = Connection::new(socket, work, tls);
         connection.source = source;
         let token = self.slots.insert(connection);
         let socket = self.slots.get(token.slot).map(|connection| connection.socket());
@@ -176,7 +178,7 @@ impl Engine {
             requests.bytes(work.number, work.client, &mut self.scratch);
         connection.kind = kind;
         if let Err(cause) = connection.send(bytes) {
-            let progress = connection.receive_after(cause, &mut self.buffer, &mut self.reading);
+            let progress = connection.receive_after(cause, &mut self.inbox, &mut self.reading);
             self.settle(slot, progress);
         }
     }

@@ -1,93 +1,77 @@
-//! Findings as text for people and as JSON for machines.
-//!
-//! Invariant: no control character of the configuration reaches the terminal. The excerpt is
-//! cleaned here; messages were cleaned where they were made.
+//! Findings in the manner of rustc, for people.
 
 use std::ops::Range;
 
 use annotate_snippets::{
     Annotation, AnnotationKind, Group, Level, Origin, Padding, Renderer, Snippet,
 };
-use serde_json::{Value, json};
 
+use super::{clean, line_starts, shown};
 use crate::Source;
-use crate::finding::{Finding, Severity, is_unsafe_to_print};
+use crate::finding::{Finding, Severity};
 
 /// Bytes of one line that are given to the renderer, which shows what fits a terminal around the
 /// finding. Longer lines are cut before, so that many findings in one huge line stay cheap.
 const EXCERPT_BYTES_MAX: usize = 4_096;
 
+/// A source and what is found out about it once.
+struct Prepared<'s> {
+    text: &'s str,
+    name: String,
+    lines: Vec<usize>,
+}
+
+impl<'s> Prepared<'s> {
+    fn new(source: &'s Source) -> Self {
+        Self { text: &source.text, name: clean(&source.name), lines: line_starts(&source.text) }
+    }
+}
+
 /// Findings in the manner of rustc, one after another with a blank line between.
 #[must_use]
-pub fn render_text(findings: &[Finding], source: &Source, color: bool) -> String {
+pub fn render_text(findings: &[Finding], sources: &[Source], color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
-    let lines = line_starts(&source.text);
-    let name = clean(&source.name);
+    let prepared: Vec<Prepared<'_>> = sources.iter().map(Prepared::new).collect();
+    let nowhere = Prepared { text: "", name: String::new(), lines: vec![0] };
     let mut text = String::new();
     for finding in findings {
         if !text.is_empty() {
             text.push('\n');
         }
-        text.push_str(&render_one(finding, source, &lines, (&renderer, &name)));
+        text.push_str(&render_one(
+            finding,
+            prepared.get(finding.file).unwrap_or(&nowhere),
+            &renderer,
+        ));
         text.push('\n');
     }
     text
 }
 
-/// Findings as an array of objects with `rule`, `severity`, `message`, `file`, `line`, `column`,
-/// `start`, `end` (bytes), `label`, `help` and `related`.
-#[must_use]
-pub fn render_json(findings: &[Finding], source: &Source) -> Value {
-    let name = clean(&source.name);
-    let object = |finding: &Finding| {
-        json!({
-            "rule": finding.rule,
-            "severity": finding.severity.as_str(),
-            "message": finding.message,
-            "file": name,
-            "line": finding.line,
-            "column": finding.column,
-            "start": finding.span.start,
-            "end": finding.span.end,
-            "label": finding.label,
-            "help": finding.help,
-            "related": finding.related.as_ref().map(|related| json!({
-                "start": related.span.start,
-                "end": related.span.end,
-                "label": related.label,
-            })),
-        })
-    };
-    Value::Array(findings.iter().map(object).collect())
-}
-
-fn render_one(
-    finding: &Finding,
-    source: &Source,
-    lines: &[usize],
-    (renderer, name): (&Renderer, &str),
-) -> String {
+fn render_one(finding: &Finding, source: &Prepared<'_>, renderer: &Renderer) -> String {
+    let Prepared { text, name, lines } = source;
     let level = match finding.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
     let title = level.primary_title(finding.message.as_str()).id(finding.rule);
-    let excerpt = Excerpt::around(&source.text, lines, &finding.span);
-    let related = finding.related.as_ref().map(|related| {
-        (Excerpt::around(&source.text, lines, &related.span), related.label.as_str())
-    });
+    let excerpt = Excerpt::around(text, lines, &finding.span);
+    let related = finding
+        .related
+        .as_ref()
+        .map(|related| (Excerpt::around(text, lines, &related.span), related.label.as_str()));
 
     let mut group = Group::with_title(title);
     let snippet = excerpt.snippet(AnnotationKind::Primary, &finding.label);
     if excerpt.is_cut {
         // The renderer would count columns from where the line is cut.
-        let place = Origin::path(name).line(finding.line).char_column(finding.column);
+        let place = Origin::path(name.as_str()).line(finding.line).char_column(finding.column);
         group = group.element(place).element(Padding).element(snippet);
     } else {
-        group = group.element(snippet.path(name));
+        group = group.element(snippet.path(name.as_str()));
     }
     if let Some((excerpt, label)) = &related {
-        group = group.element(excerpt.snippet(AnnotationKind::Context, label).path(name));
+        group = group.element(excerpt.snippet(AnnotationKind::Context, label).path(name.as_str()));
     }
     if let Some(help) = &finding.help {
         group = group.element(Level::HELP.message(help.as_str()));
@@ -147,26 +131,5 @@ impl Excerpt {
         if position == span.end {
             self.span.end = self.text.len();
         }
-    }
-}
-
-fn line_starts(text: &str) -> Vec<usize> {
-    std::iter::once(0).chain(text.match_indices('\n').map(|(index, _)| index + 1)).collect()
-}
-
-fn clean(text: &str) -> String {
-    text.chars().map(shown).collect()
-}
-
-/// A character that a terminal shows and does not act on.
-fn shown(character: char) -> char {
-    match character {
-        '\t' | '\r' => ' ',
-        '\u{7f}' => '\u{2421}',
-        '\0'..='\u{1f}' => {
-            char::from_u32(0x2400 + u32::from(character)).unwrap_or(char::REPLACEMENT_CHARACTER)
-        }
-        _ if is_unsafe_to_print(character) => char::REPLACEMENT_CHARACTER,
-        _ => character,
     }
 }

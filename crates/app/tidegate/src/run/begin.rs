@@ -1,0 +1,199 @@
+//! Opens all that the door needs, in an order in which a door that cannot start takes no
+//! connection and records nothing; then lets the operator work.
+
+use std::collections::HashMap;
+use std::net::IpAddr;
+use std::path::PathBuf;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
+
+use anyhow::Context as _;
+use http_door::check::{self, Checks};
+use http_door::live::{Known, Live};
+use http_door::names::{self, Watch};
+use http_door::worker::{self, Command, ServerChange, Shared};
+use model::{Configuration, Name};
+use net::clock;
+use net::notify::Notifier;
+use net::resolve::Resolver;
+use settings::Environment;
+use telemetry::{AccessLog, AccessLogWriter, Collector, History, Registry};
+use tokio::signal::unix::{SignalKind, signal};
+use tokio::sync::{mpsc, watch};
+use tokio::task::JoinSet;
+
+use super::change::{Changer, ChangerInbox};
+use super::control::{Desk, Request};
+use super::operator::{Inbox, Operator};
+use super::sockets::{Opened, Sockets};
+use super::stage::Stage;
+use super::start::Start;
+
+/// Messages that may wait in a channel between the operator and others.
+const CHANNEL: usize = 1024;
+/// Seconds that may wait for the changer.
+const SECONDS: usize = 64;
+
+/// Runs the door until it has drained.
+///
+/// # Errors
+/// When it cannot start, or a worker ended by itself.
+pub(super) async fn run(
+    path: PathBuf,
+    environment: Environment,
+    start: Start,
+) -> anyhow::Result<()> {
+    let configuration = Arc::new(start.configuration.clone());
+    let (log, log_writer) = open_log(&configuration)?;
+    let notifier = Notifier::from_environment().context("NOTIFY_SOCKET")?;
+    let (Ways { requests, changes, names: name_changes, ended }, mut inbox) = ways()?;
+    let claimed = super::admin::claim(&configuration)?;
+    let mut sockets = Sockets::take_over()?;
+    let first = open_all(&mut sockets, &configuration)?;
+    let resolver = Arc::new(Resolver::system().context("name resolution")?);
+    let names = names::of(&configuration);
+    let addresses = names::first_lookup(&resolver, &names).await;
+    let known = Known { addresses, ..Known::default() };
+    let live = Arc::new(Live::build(&configuration, &known, None, clock::now())?);
+    check::first_round(&live, None, &changes).await;
+    // Only what can be served becomes a generation.
+    let (book, kept) = start.record()?;
+    let workers = configuration.door.workers;
+    let registry = Arc::new(Registry::new(workers));
+    let shared = Shared::new(Arc::clone(&registry), log.clone(), changes.clone());
+    let (orders, changer_orders) = mpsc::channel(CHANNEL);
+    let (seconds, changer_seconds) = mpsc::channel(SECONDS);
+    let watch = Watch::start(&resolver, &names, &known.addresses, &name_changes);
+    let desk = Arc::new(Desk {
+        registry: Arc::clone(&registry),
+        history: History::new(),
+        live: Mutex::new(Arc::clone(&live)),
+        known: Mutex::new(known),
+        ready: AtomicBool::new(false),
+        requests,
+        orders,
+        status: watch::Sender::default(),
+        kept: Mutex::new(Arc::new(kept)),
+        book,
+    });
+    let stage = Stage {
+        desk: Arc::clone(&desk),
+        resolver: Arc::clone(&resolver),
+        changes: changes.clone(),
+    };
+    let changer = Changer::new(stage, notifier.clone(), path, environment);
+    let mut operator = Operator {
+        workers: start_workers(workers, &shared, &live, &ended)?,
+        sockets,
+        bound: HashMap::new(),
+        collector: Collector::new(registry),
+        log,
+        notifier,
+        started: clock::now(),
+        draining: false,
+        trial: None,
+        seconds,
+        _checks: Checks::start(&live, &changes),
+        _watch: watch,
+        resolver,
+        changes,
+        name_changes,
+        desk,
+        shared,
+    };
+    let _admin = super::admin::start(claimed, &operator.desk)?;
+    let mut tasks = JoinSet::new();
+    tasks.spawn(changer.work(ChangerInbox { orders: changer_orders, seconds: changer_seconds }));
+    operator.sockets.warn_of_rest();
+    operator.listen(first).await;
+    operator.announce("serving");
+    operator.desk.ready.store(true, Ordering::Relaxed);
+    let result = operator.work(&mut inbox).await;
+    close_log(log_writer);
+    result
+}
+
+/// The ways to the operator.
+struct Ways {
+    requests: mpsc::Sender<Request>,
+    changes: mpsc::Sender<ServerChange>,
+    names: mpsc::Sender<(Name, Vec<IpAddr>)>,
+    ended: mpsc::Sender<usize>,
+}
+
+fn ways() -> anyhow::Result<(Ways, Inbox)> {
+    let (requests, requests_receiver) = mpsc::channel(CHANNEL);
+    let (changes, changes_receiver) = mpsc::channel(CHANNEL);
+    let (names, names_receiver) = mpsc::channel(CHANNEL);
+    let (ended, ended_receiver) = mpsc::channel(CHANNEL);
+    let inbox = Inbox {
+        requests: requests_receiver,
+        changes: changes_receiver,
+        names: names_receiver,
+        ended: ended_receiver,
+        terminate: signal(SignalKind::terminate())?,
+        interrupt: signal(SignalKind::interrupt())?,
+        hang_up: signal(SignalKind::hangup())?,
+    };
+    Ok((Ways { requests, changes, names, ended }, inbox))
+}
+
+fn open_log(
+    configuration: &Configuration,
+) -> anyhow::Result<(Option<AccessLog>, Option<AccessLogWriter>)> {
+    match &configuration.telemetry.access_log {
+        Some(log) => {
+            let (log, writer) = AccessLog::start(log).context("access log")?;
+            Ok((Some(log), Some(writer)))
+        }
+        None => Ok((None, None)),
+    }
+}
+
+fn close_log(writer: Option<AccessLogWriter>) {
+    if let Some(writer) = writer
+        && !writer.finish()
+    {
+        tracing::warn!("the last lines of the access log could not be written in time");
+    }
+}
+
+fn open_all(sockets: &mut Sockets, configuration: &Configuration) -> anyhow::Result<Vec<Opened>> {
+    let workers = configuration.door.workers;
+    configuration.listeners.iter().map(|listener| sockets.open(listener, workers)).collect()
+}
+
+/// Tells the operator that a worker's thread has ended, by a panic too.
+struct Ending {
+    worker: usize,
+    ended: mpsc::Sender<usize>,
+}
+
+impl Drop for Ending {
+    fn drop(&mut self) {
+        if self.ended.try_send(self.worker).is_err() {
+            tracing::debug!(worker = self.worker, "the operator ended first");
+        }
+    }
+}
+
+fn start_workers(
+    count: usize,
+    shared: &Arc<Shared>,
+    live: &Arc<Live>,
+    ended: &mpsc::Sender<usize>,
+) -> anyhow::Result<Vec<mpsc::Sender<Command>>> {
+    let start = |index: usize| {
+        let (sender, receiver) = mpsc::channel(CHANNEL);
+        let (shared, live) = (Arc::clone(shared), Arc::clone(live));
+        let ending = Ending { worker: index, ended: ended.clone() };
+        std::thread::Builder::new().name(format!("worker-{index}")).spawn(move || {
+            let _ending = ending;
+            if let Err(error) = worker::run(index, shared, live, receiver) {
+                tracing::error!(worker = index, %error, "a worker cannot run");
+            }
+        })?;
+        Ok(sender)
+    };
+    (0..count).map(start).collect()
+}

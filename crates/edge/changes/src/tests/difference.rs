@@ -1,0 +1,198 @@
+//! What is said of each kind of change.
+
+use std::time::Duration;
+
+use model::configuration::{
+    Action, Allowance, Balance, Check, CheckKind, HashKey, HostPattern, PoolTls,
+};
+use proptest::prelude::*;
+
+use super::*;
+
+/// The lines that a change gives, exactly.
+fn check(change: impl FnOnce(&mut Configuration), expected: &[&str]) {
+    assert_eq!(crate::difference(&configuration(), &changed(change)), expected);
+}
+
+#[test]
+fn nothing_changed() {
+    check(|to| to.version = "111111111111".into(), &[]);
+}
+
+#[test]
+fn servers_with_their_shares() {
+    check(
+        |to| to.pools[0].servers[1].weight = 0,
+        &[
+            "pool api: weight of 10.0.0.2:80 from 1 to 0: its share falls from 33 % to 0 %",
+            "pool api: shares of its other servers: 10.0.0.1:80 from 33 % to 50 %, \
+             10.0.0.3:80 from 33 % to 50 %",
+        ],
+    );
+    check(
+        |to| to.pools[1].servers[0].drain = true,
+        &[
+            "pool web: drain of 10.0.0.11:80 from off to on: its share falls from 50 % to 0 %",
+            "pool web: shares of its other servers: 10.0.0.12:80 from 50 % to 100 %",
+        ],
+    );
+    check(
+        |to| {
+            to.pools[1].balance = Balance::RoundRobin;
+            to.pools[1].servers.remove(1);
+            to.pools[1].servers.push(server(13, 3));
+        },
+        &[
+            "pool web: server 10.0.0.12:80 removed: its share of 50 % goes to the others",
+            "pool web: server 10.0.0.13:80 added with weight 3: its share is 75 %",
+            "pool web: shares of its other servers: 10.0.0.11:80 from 50 % to 25 %",
+            "pool web: balance from p2c to round robin",
+        ],
+    );
+}
+
+#[test]
+fn the_third_outage_is_in_the_words() {
+    let weigh = |to: &mut Configuration| {
+        to.pools[0].balance = Balance::RoundRobin;
+        for (server, weight) in to.pools[0].servers.iter_mut().zip([90, 5, 5]) {
+            server.weight = weight;
+        }
+    };
+    check(
+        weigh,
+        &[
+            "pool api: weight of 10.0.0.1:80 from 1 to 90: its share rises from 33 % to 90 %",
+            "pool api: weight of 10.0.0.2:80 from 1 to 5: its share falls from 33 % to 5 %",
+            "pool api: weight of 10.0.0.3:80 from 1 to 5: its share falls from 33 % to 5 %",
+            "pool api: balance from p2c to round robin",
+        ],
+    );
+}
+
+#[test]
+fn pools_and_routes_by_name() {
+    check(
+        |to| {
+            to.pools.insert(0, pool("new", 21, &[1]));
+            to.pools.remove(2);
+            to.routes = vec![route("api", 1), route("next", 0)];
+        },
+        &[
+            "pool web: removed with 2 servers, p2c",
+            "pool new: added with 1 server, p2c",
+            "route web: removed: listeners all, hosts any, path /web and below, methods any: pool web",
+            "route next: added: listeners all, hosts any, path /next and below, methods any: pool new",
+        ],
+    );
+    check(
+        |to| {
+            to.routes[0].action = Action::Forward { pool: 1, replace_prefix: Some("/v2".into()) };
+            to.routes[0].hosts = vec![HostPattern::Wildcard(".example.com".into())];
+            to.routes[0].methods = vec!["GET".into()];
+            to.routes[1].listeners = vec!["web".into()];
+        },
+        &[
+            "route api: its requests from pool api to pool web with its prefix replaced by /v2",
+            "route api: hosts from any to *.example.com",
+            "route api: methods from any to GET",
+            "route web: listeners from all to web",
+        ],
+    );
+    check(
+        |to| to.routes.swap(0, 1),
+        &["routes: they are tried in another order: web now comes before api"],
+    );
+}
+
+#[test]
+fn what_moves_traffic_stands_first() {
+    check(
+        |to| {
+            to.door.workers = 4;
+            to.pools[0].timeouts.first_byte = Duration::from_millis(1_500);
+            to.listeners[0].limits.body_bytes_max = 1 << 20;
+            to.pools[1].balance = Balance::Maglev(HashKey::Header("x-user".into()));
+        },
+        &[
+            "pool web: balance from p2c to maglev by header x-user",
+            "pool api: first-byte timeout from 30s to 1s500ms",
+            "listener web: body limit from 100MiB to 1MiB",
+            "door: workers from 2 to 4",
+        ],
+    );
+}
+
+#[test]
+fn treatment_and_the_door() {
+    check(
+        |to| {
+            let api = &mut to.pools[0];
+            api.check = Some(Check {
+                kind: CheckKind::Tcp,
+                interval: Duration::from_secs(2),
+                timeout: Duration::from_secs(1),
+                fall: 3,
+                rise: 2,
+            });
+            api.tls = Some(PoolTls { server_name: None, roots: None, verify: true });
+            api.in_flight_max = 50;
+            api.ejection.failures = 0;
+            to.invariants.share_max = 0.6;
+            to.changes.watch = Duration::from_secs(90);
+            to.allowances.push(Allowance {
+                rule: "single-server".into(),
+                at: Some("pools.web".into()),
+                reason: "there is one".into(),
+            });
+        },
+        &[
+            "pool api: in flight at one server at most from none to 50",
+            "pool api: ejection after failures in a row from 5 to never",
+            "pool api: health checks added: TCP",
+            "pool api: TLS to its servers from off to on",
+            "invariants: share of one server at most from 90 % to 60 %",
+            "changes: watched for from 30s to 1m30s",
+            "allowed from now on: single-server at pools.web: \"there is one\"",
+        ],
+    );
+}
+
+#[test]
+fn a_long_answer_that_differs_past_its_shown_part_is_told() {
+    let answer = |end: &str| {
+        let body = format!("{}{end}", "x".repeat(1_000)).into();
+        Action::Respond { status: 200, body, content_type: "text/plain".into() }
+    };
+    let from = changed(|from| from.routes[0].action = answer("a"));
+    let to = changed(|to| to.routes[0].action = answer("b"));
+    let lines = crate::difference(&from, &to);
+    assert!(lines.len() == 1 && lines[0].starts_with("route api: body of its answer changed"));
+}
+
+#[test]
+fn at_most_200_lines_and_one_that_counts_the_rest() {
+    let many = |first: u8| {
+        let pools = (0..300).map(|number| pool(&format!("p{number}"), first, &[1]));
+        changed(|to| to.pools = pools.collect())
+    };
+    let lines = crate::difference(&many(1), &many(2));
+    assert_eq!((lines.len(), &*lines[200]), (201, "and 400 more"));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 64, ..ProptestConfig::default() })]
+
+    #[test]
+    fn no_name_writes_to_the_terminal(name in any::<String>()) {
+        let to = changed(|to| {
+            to.pools[0].name = name.as_str().into();
+            to.routes[0].name = name.as_str().into();
+            to.routes[0].hosts = vec![HostPattern::Exact(name.as_str().into())];
+            to.listeners[0].name = name.as_str().into();
+        });
+        for line in crate::difference(&configuration(), &to) {
+            prop_assert!(!line.chars().any(char::is_control), "{line:?}");
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! ACLs and conditions: what of them this door's routes can ask.
+//!
+//! A criterion that can be asked becomes an [`Expression`] over hosts, paths, methods and
+//! headers; any other is refused with the reason. Where the door asks nearly the same (a prefix
+//! that ends at a segment, one label in place of any number), the criterion is taken and the
+//! difference told as a warning.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::rc::Rc;
+
+use super::condition::{Cell, Expression, Host, Path};
+use super::items::{Items, Line};
+use super::regex;
+
+/// What is known of every request of a proxy.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Facts {
+    /// Whether all its listeners have TLS, or none.
+    pub(super) is_tls: Option<bool>,
+    /// Its one port.
+    pub(super) port: Option<u16>,
+}
+
+/// A criterion that can be asked, and how the door's question differs from HAProxy's.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Asked {
+    /// The question.
+    pub(super) expression: Expression,
+    /// The difference, if any, in one clause.
+    pub(super) difference: Option<&'static str>,
+}
+
+type Outcome = Result<Asked, String>;
+
+/// The ACLs of one proxy, by name.
+#[derive(Debug, Default)]
+pub(super) struct Acls {
+    named: BTreeMap<String, Outcome>,
+    facts: Facts,
+    used: std::cell::RefCell<BTreeSet<String>>,
+}
+
+impl Acls {
+    /// Reads the `acl` lines among `lines`. Several of one name are alternatives.
+    pub(super) fn read<'l>(lines: impl IntoIterator<Item = &'l Line>, facts: Facts) -> Self {
+        let mut acls = Self { facts, ..Self::default() };
+        let mut read: BTreeMap<String, Outcome> = BTreeMap::new();
+        for line in lines.into_iter().filter(|line| line.text(0) == "acl") {
+            let outcome = match line.variable(1) {
+                Some(name) => Err(format!("the environment variable `{name}` is not known here")),
+                None => criterion(&line.texts(2), facts),
+            };
+            let before = read.remove(line.text(1));
+            read.insert(line.text(1).to_owned(), or_else(before, outcome));
+        }
+        let shared = |asked: Asked| Asked {
+            expression: Expression::Shared(Rc::new(asked.expression)),
+            ..asked
+        };
+        acls.named = read.into_iter().map(|(name, outcome)| (name, outcome.map(shared))).collect();
+        acls
+    }
+
+    /// Says what became of the `acl` lines.
+    pub(super) fn settle<'l>(&self, lines: impl IntoIterator<Item = &'l Line>, items: &mut Items) {
+        let used = self.used.borrow();
+        for line in lines.into_iter().filter(|line| line.text(0) == "acl") {
+            match self.named.get(line.text(1)) {
+                Some(Err(reason)) => items.refused(line.item, reason.clone()),
+                Some(Ok(_)) if used.contains(line.text(1)) => items.mapped(line.item),
+                Some(Ok(_)) | None => {
+                    items.ignored(line.item, "no rule that is taken over uses it")
+                }
+            }
+        }
+    }
+
+    /// Reads the condition at the end of a line: `if ...`, `unless ...`, or nothing.
+    pub(super) fn condition(&self, words: &[&str]) -> Outcome {
+        let Some((first, rest)) = words.split_first() else {
+            return Ok(Asked { expression: Expression::Constant(true), difference: None });
+        };
+        let is_negated = match *first {
+            "if" => false,
+            "unless" => true,
+            other => return Err(format!("`{other}` is not understood here")),
+        };
+        let asked = self.alternatives(rest)?;
+        Ok(if is_negated {
+            Asked { expression: asked.expression.negated(), ..asked }
+        } else {
+            asked
+        })
+    }
+
+    fn alternatives(&self, words: &[&str]) -> Outcome {
+        let mut any = Vec::new();
+        let mut difference = None;
+        for all in words.split(|word| matches!(*word, "or" | "||")) {
+            let asked = self.terms(all)?;
+            difference = difference.or(asked.difference);
+            any.push(asked.expression);
+        }
+        let expression = match any.pop() {
+            Some(only) if any.is_empty() => only,
+            last => Expression::AnyOf(any.into_iter().chain(last).collect()),
+        };
+        Ok(Asked { expression, difference })
+    }
+
+    fn terms(&self, mut words: &[&str]) -> Outcome {
+        if words.is_empty() {
+            return Err("the condition is empty".to_owned());
+        }
+        let mut all = Vec::new();
+        let mut difference = None;
+        while let Some((first, rest)) = words.split_first() {
+            words = rest;
+            let mut name = *first;
+            let mut is_negated = false;
+            while let Some(after) = name.strip_prefix('!') {
+                is_negated = !is_negated;
+                name = after;
+            }
+            if name.is_empty() {
+                let Some((next, rest)) = words.split_first() else {
+                    return Err("nothing stands behind `!`".to_owned());
+                };
+                (name, words) = (*next, rest);
+            }
+            let asked = if name == "{" {
+                let end = words.iter().position(|word| *word == "}");
+                let end = end.ok_or_else(|| "`{` is never closed".to_owned())?;
+                let inner = words.get(..end).unwrap_or_default();
+                words = words.get(end + 1..).unwrap_or_default();
+                criterion(inner, self.facts)?
+            } else {
+                self.by_name(name)?
+            };
+            difference = difference.or(asked.difference);
+            let expression = asked.expression;
+            all.push(if is_negated { expression.negated() } else { expression });
+        }
+        Ok(Asked { expression: Expression::All(all), difference })
+    }
+
+    fn by_name(&self, name: &str) -> Outcome {
+        if let Some(outcome) = self.named.get(name) {
+            self.used.borrow_mut().insert(name.to_owned());
+            return outcome.clone().map_err(|reason| format!("of the ACL `{name}`: {reason}"));
+        }
+        let expression = match name {
+            "TRUE" | "HTTP" | "HTTP_CONTENT" | "HTTP_URL_SLASH" => Expression::Constant(true),
+            "FALSE" => Expression::Constant(false),
+            // HAProxy's list has HEAD with GET.
+            "METH_GET" => methods(&["GET", "HEAD"]),
+            _ => match name.strip_prefix("METH_") {
+                Some(method) => methods(&[method]),
+                None if PREDEFINED.contains(&name) => {
+                    return Err(format!("routes cannot ask for `{name}`"));
+                }
+                None => return Err(format!("there is no ACL `{name}`")),
+            },
+        };
+        Ok(Asked { expression, difference: None })
+    }
+}
+
+/// Predefined ACLs that routes cannot ask for.
+const PREDEFINED: [&str; 9] = [
+    "HTTP_1.0",
+    "HTTP_1.1",
+    "HTTP_2.0",
+    "HTTP_URL_ABS",
+    "HTTP_URL_STAR",
+    "LOCALHOST",
+    "RDP_COOKIE",
+    "REQ_CONTENT",
+    "WAIT_END",
+];
+
+fn or_else(before: Option<Outcome>, outcome: Outcome) -> Outcome {
+    match before {
+        None => outcome,
+        Some(Err(reason)) => Err(reason),
+        Some(Ok(before)) => {
+            let outcome = outcome?;
+            // One list for all, so that many lines of one name do not nest.
+            let mut any = if let Expression::AnyOf(any) = before.expression {
+                any
+            } else {
+                vec![before.expression]
+            };
+            any.push(outcome.expression);
+            let difference = before.difference.or(outcome.difference);
+            Ok(Asked { expression: Expression::AnyOf(any), difference })
+        }
+    }
+}
+
+fn methods(names: &[&str]) -> Expression {
+    any(names.iter().map(|name| Cell::of_method(name)).collect())
+}
+
+fn any(cells: Vec<Cell>) -> Expression {
+    Expression::AnyOf(cells.into_iter().map(Expression::Is).collect())
+}
+
+/// A criterion, cut up.
+#[derive(Debug)]
+struct Criterion<'w> {
+    /// The fetch method, such as `path` or `hdr`.
+    fetch: &'w str,
+    /// What stands in its parentheses.
+    argument: &'w str,
+    /// How it is compared: `str`, `beg`, `end`, `reg`, ...
+    comparison: &'w str,
+    /// Whether letters in upper and lower case are the same.
+    ignores_case: bool,
+    /// What it is compared with.
+    values: Vec<&'w str>,
+}
+
+/// Reads `path_beg -i /a /b`.
+fn criterion(words: &[&str], facts: Facts) -> Outcome {
+    let asked = |expression| Ok(Asked { expression, difference: None });
+    let criterion = cut(words)?;
+    let Criterion { fetch, comparison, values, .. } = &criterion;
+    match (*fetch, *comparison) {
+        ("always_true", _) => asked(Expression::Constant(true)),
+        ("always_false", _) => asked(Expression::Constant(false)),
+        ("ssl_fc", _) => match facts.is_tls {
+            Some(is_tls) => asked(Expression::Constant(is_tls != is_zero(values))),
+            None => Err("routes are the same with and without TLS".to_owned()),
+        },
+        ("dst_port", _) => match (facts.port, values.as_slice()) {
+            (Some(port), ["eq", text] | [text]) => {
+                asked(Expression::Constant(text.parse() == Ok(port)))
+            }
+            _ => Err("routes are the same at every listener".to_owned()),
+        },
+        ("path" | "url" | "capture.req.uri", _) => path(&criterion),
+        ("hdr" | "req.hdr" | "req.fhdr", _) if criterion.argument.eq_ignore_ascii_case("host") => {
+            host(&criterion)
+        }
+        ("hdr" | "req.hdr" | "req.fhdr" | "req.hdr_cnt" | "hdr_cnt", _) => header(&criterion),
+        ("method", "str") => asked(methods(values)),
+        (fetch, _) => Err(format!("routes cannot ask for `{fetch}`")),
+    }
+}
+
+fn is_zero(values: &[&str]) -> bool {
+    matches!(values, ["0"] | ["false"])
+}
+
+fn cut<'w>(words: &[&'w str]) -> Result<Criterion<'w>, String> {
+    let Some((first, rest)) = words.split_first() else {
+        return Err("the criterion is missing".to_owned());
+    };
+    let name_end = first.find(['(', ',']).unwrap_or(first.len());
+    let (name, after) = first.split_at_checked(name_end).unwrap_or((first, ""));
+    let (argument, converters) = match after.strip_prefix('(') {
+        Some(inner) => inner.split_once(')').ok_or("`(` is never closed")?,
+        None => ("", after),
+    };
+    let (fetch, mut comparison) = split_comparison(name);
+    let mut ignores_case = false;
+    for converter in converters.split_terminator(',').filter(|name| !name.is_empty()) {
+        match converter {
+            "lower" => ignores_case = true,
+            // The door compares hosts without their port.
+            "host_only" => {}
+            _ => return Err(format!("routes cannot ask for what `{converter}` makes of it")),
+        }
+    }
+    let mut values = rest;
+    while let Some((flag, after)) = values.split_first() {
+        match *flag {
+            "-i" => ignores_case = true,
+            "-m" => {
+                comparison = after.first().copied().unwrap_or_default();
+                values = after.get(1..).unwrap_or_default();
+                continue;
+            }
+            "-n" | "-u" => {}
+            "-f" | "-M" => return Err("the values stand in a file of their own".to_owned()),
+            "--" => {
+                values = after;
+                break;
+            }
+            _ => break,
+        }
+        values = after;
+    }
+    let criterion =
+        Criterion { fetch, argument, comparison, ignores_case, values: values.to_vec() };
+    Ok(criterion)
+}
+
+/// `path_beg` is `path` compared as `beg`.
+fn split_comparison(name: &str) -> (&str, &str) {
+    let suffixes = ["beg", "dir", "dom", "end", "len", "reg", "sub"];
+    match name.rsplit_once('_') {
+        Some((fetch, suffix)) if suffixes.contains(&suffix) => (fetch, suffix),
+        _ => (name, "str"),
+    }
+}
+
+const ENDS_AT_SEGMENT: &str = "a prefix ends at a segment here: `/api` is not one of `/apix`";
+const MINDS_CASE: &str = "paths mind upper and lower case here";
+const ONE_LABEL: &str = "a wildcard stands for exactly one label here";
+
+fn path(criterion: &Criterion<'_>) -> Outcome {
+    let mut difference = criterion.ignores_case.then_some(MINDS_CASE);
+    let mut cells = Vec::new();
+    for value in &criterion.values {
+        match (criterion.comparison, criterion.fetch) {
+            ("str", "path") => cells.push(Cell::of_path(Path::Exact(plain(value)?))),
+            ("beg", _) if *value == "/" => return Ok(always()),
+            ("beg", _) => {
+                let is_segment = value.ends_with('/');
+                cells.extend(prefix(value, !is_segment)?);
+                difference = difference.or((!is_segment).then_some(ENDS_AT_SEGMENT));
+            }
+            ("reg", "path") => {
+                let simple = regex::simple(value).ok_or("routes have no regular expressions")?;
+                match simple.end {
+                    regex::End::Exact => {
+                        cells.push(Cell::of_path(Path::Exact(plain(&simple.literal)?)));
+                    }
+                    regex::End::Segment => cells.extend(prefix(&simple.literal, true)?),
+                    regex::End::Open if simple.literal == "/" => return Ok(always()),
+                    regex::End::Open => {
+                        let is_segment = simple.literal.ends_with('/');
+                        cells.extend(prefix(&simple.literal, !is_segment)?);
+                        difference = difference.or((!is_segment).then_some(ENDS_AT_SEGMENT));
+                    }
+                }
+            }
+            (comparison, fetch) => {
+                return Err(format!("routes cannot compare `{fetch}` as `{comparison}`"));
+            }
+        }
+    }
+    Ok(Asked { expression: any(cells), difference })
+}
+
+fn always() -> Asked {
+    Asked { expression: Expression::Constant(true), difference: None }
+}
+
+/// What is below a prefix, and perhaps the bare prefix itself.
+fn prefix(value: &str, with_bare: bool) -> Result<Vec<Cell>, String> {
+    // `/user-` is meant to go on within the segment.
+    let last = value.chars().next_back();
+    if last.is_none_or(|c| !c.is_ascii_alphanumeric() && c != '/') {
+        return Err(format!("`{value}` ends within a segment, and a prefix ends at one here"));
+    }
+    let path = plain(value.trim_end_matches('/'))?;
+    let bare = with_bare.then(|| Cell::of_path(Path::Exact(path.clone())));
+    Ok(std::iter::once(Cell::of_path(Path::Below(path))).chain(bare).collect())
+}
+
+/// A path as a canonical request has it.
+fn plain(value: &str) -> Result<String, String> {
+    let is_path_byte =
+        |byte: u8| byte.is_ascii_alphanumeric() || b"/-._~!$&'()*+,;=:@".contains(&byte);
+    let is_plain = value.starts_with('/')
+        && value.bytes().all(is_path_byte)
+        && !value.contains("//")
+        && !value.split('/').any(|segment| segment == "." || segment == "..");
+    if is_plain {
+        Ok(value.to_owned())
+    } else {
+        Err(format!("`{value}` is no path that a request has here"))
+    }
+}
+
+fn host(criterion: &Criterion<'_>) -> Outcome {
+    let mut cells = Vec::new();
+    let mut difference = None;
+    for value in &criterion.values {
+        let simple = regex::simple(value);
+        match (criterion.comparison, simple) {
+            ("str", _) => cells.push(Cell::of_host(exact(value)?)),
+            ("reg", Some(simple)) if simple.end == regex::End::Exact => {
+                cells.push(Cell::of_host(exact(&simple.literal)?));
+            }
+            ("end", _) => {
+                difference = Some(ONE_LABEL);
+                let name = exact(value.trim_start_matches('.'))?;
+                let Host::Exact(text) = &name else { continue };
+                cells.push(Cell::of_host(Host::Wildcard(format!(".{text}"))));
+                if !value.starts_with('.') {
+                    cells.push(Cell::of_host(name));
+                }
+            }
+            ("dom", _) => {
+                difference = Some(ONE_LABEL);
+                let name = exact(value.trim_matches('.'))?;
+                let Host::Exact(text) = &name else { continue };
+                if !text.contains('.') {
+                    return Err(format!("`{value}` may stand anywhere in the host"));
+                }
+                cells.push(Cell::of_host(Host::Wildcard(format!(".{text}"))));
+                cells.push(Cell::of_host(name));
+            }
+            ("found", _) => return Ok(always()),
+            (comparison, _) => {
+                return Err(format!("routes cannot compare the host as `{comparison}`"));
+            }
+        }
+    }
+    if criterion.comparison == "found" {
+        return Ok(always());
+    }
+    Ok(Asked { expression: any(cells), difference })
+}
+
+/// A host without its port, in lower case.
+fn exact(value: &str) -> Result<Host, String> {
+    let lower = value.to_ascii_lowercase();
+    let name = match lower.rsplit_once(':') {
+        Some((name, port)) if port.bytes().all(|b| b.is_ascii_digit()) && !name.contains(':') => {
+            name
+        }
+        _ => lower.as_str(),
+    };
+    let label = |label: &str| {
+        (1..=63).contains(&label.len())
+            && !label.starts_with('-')
+            && !label.ends_with('-')
+            && label.bytes().all(|b| b.is_ascii_alphanumeric() || b == b'-' || b == b'_')
+    };
+    let is_address = name.parse::<std::net::Ipv4Addr>().is_ok();
+    let is_number =
+        name.rsplit('.').next().is_some_and(|last| last.bytes().all(|b| b.is_ascii_digit()));
+    if name.len() > 253 || !name.split('.').all(label) || (is_number && !is_address) {
+        return Err(format!("`{value}` is not a host"));
+    }
+    Ok(Host::Exact(name.to_owned()))
+}
+
+fn header(criterion: &Criterion<'_>) -> Outcome {
+    let Criterion { argument, comparison, values, fetch, .. } = criterion;
+    let name = argument.split(',').next().unwrap_or_default();
+    if !crate::pool::is_token(name) {
+        return Err("the header is not named".to_owned());
+    }
+    let counts = fetch.ends_with("_cnt");
+    let is_presence = *comparison == "found"
+        || (counts && matches!(values.as_slice(), ["gt", "0"] | ["ge", "1"]));
+    if is_presence {
+        let expression = Expression::Is(Cell::of_header(name, None));
+        return Ok(Asked { expression, difference: None });
+    }
+    if counts || *comparison != "str" {
+        return Err(format!("routes cannot compare headers as `{comparison}`"));
+    }
+    let has_letters = |value: &&str| value.bytes().any(|byte| byte.is_ascii_alphabetic());
+    if criterion.ignores_case && values.iter().any(has_letters) {
+        return Err("values of headers mind upper and lower case here".to_owned());
+    }
+    let is_value = |value: &&str| {
+        value.trim() == *value && value.bytes().all(|byte| (0x20..0x7f).contains(&byte))
+    };
+    if !values.iter().all(is_value) {
+        return Err("a value of a header is visible ASCII here".to_owned());
+    }
+    let cells = values.iter().map(|value| Cell::of_header(name, Some(value))).collect();
+    Ok(Asked { expression: any(cells), difference: None })
+}

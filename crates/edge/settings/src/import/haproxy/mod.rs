@@ -1,0 +1,116 @@
+//! HAProxy's configuration to TOML.
+//!
+//! Files become sections and lines (`section`), lines settings (`proxy`), settings tables
+//! (`pool`, `listen`) and rules (`rules`, `acl`), rules routes (`routes`). A request to HAProxy is
+//! decided by the listener it came in at, and by rules in their order; here the routes are the
+//! same at every listener, and the most specific one decides. So the routes of one front end are
+//! taken over, with the listeners of all that have the same routes; the other front ends are
+//! refused.
+//! Invariant: what becomes of a line is said once, and never left out (`items`).
+
+mod account;
+mod acl;
+mod check;
+mod condition;
+mod foreign;
+mod front;
+mod global;
+mod items;
+mod keywords;
+mod lexer;
+mod listen;
+mod options;
+mod pool;
+mod proxy;
+mod regex;
+mod routes;
+mod rules;
+mod section;
+mod server;
+mod settle;
+mod units;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
+
+use super::writer::{Toml, Value};
+use super::{Files, Imported};
+use account::Account;
+use pool::Table;
+use rules::{Target, World};
+
+/// Reads and translates.
+pub(super) fn import(path: &Path, files: &dyn Files) -> Imported {
+    let mut account = Account::default();
+    let sections = section::read(path, files, &mut account.ledger, &mut account.items);
+    let proxies = proxy::proxies(&sections);
+    settle::before(&sections, &proxies, &mut account);
+    foreign::judge(&sections, &proxies, &mut account);
+    let (global, door) = global::global(&sections, &mut account);
+
+    let is_live = |proxy: &&proxy::Proxy<'_>| {
+        proxy.is_http() && !proxy.is_disabled() && !settle::is_stats(proxy)
+    };
+    let live: Vec<&proxy::Proxy<'_>> = proxies.iter().filter(is_live).collect();
+    let mut names = Names::default();
+    let mut pools = Vec::new();
+    let mut targets = BTreeMap::new();
+    for proxy in live.iter().filter(|proxy| proxy.section.kind.has_servers()) {
+        let name = names.unique(proxy.name());
+        let target = match pool::pool(proxy, &name, &global, &mut account) {
+            Some(table) => {
+                pools.push(table);
+                Target::Pool(name)
+            }
+            None => Target::Refused(format!("`{}` has no server that is taken over", proxy.name())),
+        };
+        targets.insert(proxy.name().to_owned(), (target, (*proxy).clone()));
+    }
+    let world = World { targets };
+    let (listeners, routes) = front::fronts(&live, &world, (&global, files), &mut account);
+    settle::after(&sections, &mut account);
+
+    let mut toml = Toml::default();
+    for table in door.iter().chain(&listeners).chain(&pools).chain(&routes) {
+        write(&mut toml, table);
+    }
+    let Account { items, mut ledger, .. } = account;
+    items.finish(&mut ledger);
+    ledger.finish(toml)
+}
+
+fn write(toml: &mut Toml, table: &Table) {
+    let path: Vec<&str> = table.path.iter().map(String::as_str).collect();
+    toml.table(&path, &table.place);
+    for (key, value, place) in &table.keys {
+        // What nothing was written into says nothing.
+        if !matches!(value, Value::Table(entries) if entries.is_empty()) {
+            toml.key(key, value, place);
+        }
+    }
+}
+
+/// Names that are valid here and given once each.
+#[derive(Debug, Default)]
+struct Names {
+    given: BTreeSet<String>,
+    /// How often each name was asked for, so that long lists of one name stay cheap.
+    counts: BTreeMap<String, usize>,
+}
+
+impl Names {
+    /// A name close to `wanted` that was not given before.
+    fn unique(&mut self, wanted: &str) -> String {
+        let valid = |c: char| if c.is_ascii_alphanumeric() || "-_.".contains(c) { c } else { '-' };
+        let base: String = wanted.chars().take(48).map(valid).collect();
+        let base = if base.is_empty() { "unnamed".to_owned() } else { base };
+        loop {
+            let count = self.counts.entry(base.clone()).or_insert(0);
+            *count += 1;
+            let name = if *count == 1 { base.clone() } else { format!("{base}-{count}") };
+            if self.given.insert(name.clone()) {
+                return name;
+            }
+        }
+    }
+}

@@ -1,0 +1,418 @@
+//! What a server or location does with a request: redirect, answer, or pass on.
+//!
+//! As in nginx, `return` and `rewrite` come before the question who may enter, and that before
+//! `proxy_pass`. Where the door cannot ask that question it answers 403: a site must not become
+//! open by being imported. Where it cannot do what nginx does it answers 501.
+
+use std::collections::BTreeMap;
+
+use super::forward::{constant, cut};
+use super::level::Level;
+use super::location::Location;
+use super::pool::Pools;
+use super::server::{Condition, Server};
+use super::site::Site;
+use super::target::variables;
+use super::tree::Node;
+use super::upstream::Upstreams;
+use crate::finding::quote;
+use crate::import::Place;
+
+/// Stands for `http` or `https` in a location, until the listener is known.
+pub(super) const SCHEME: &str = "\u{1}";
+
+/// What is answered.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Answer {
+    Redirect { status: u16, location: String },
+    Respond { status: u16, body: String, content_type: String },
+    Forward { pool: String, replace_prefix: Option<String> },
+}
+
+/// What is done, where that is said, and what a reader should know.
+#[derive(Clone, Debug)]
+pub(super) struct Action {
+    pub(super) answer: Answer,
+    pub(super) place: Place,
+    pub(super) notes: Vec<String>,
+}
+
+impl Action {
+    fn new(answer: Answer, place: &Place) -> Self {
+        Self { answer, place: place.clone(), notes: Vec::new() }
+    }
+
+    /// An answer of nothing but a status.
+    pub(super) fn status(status: u16, place: &Place) -> Self {
+        let (body, content_type) = (String::new(), String::new());
+        Self::new(Answer::Respond { status, body, content_type }, place)
+    }
+
+    /// With something a reader should know.
+    pub(super) fn note(mut self, note: impl Into<String>) -> Self {
+        self.notes.push(note.into());
+        self
+    }
+}
+
+/// One server while its routes are made.
+pub(super) struct Context<'c, 't> {
+    pub(super) server: &'c Server<'t>,
+    pub(super) upstreams: &'c Upstreams<'t>,
+    pub(super) pools: &'c mut Pools,
+    pub(super) site: &'c mut Site,
+}
+
+/// Conditions of one server, at most.
+const CONDITIONS_MAX: usize = 100;
+
+/// Directives that make content the door cannot make.
+const CONTENT: &[&str] = &[
+    "stub_status",
+    "fastcgi_pass",
+    "uwsgi_pass",
+    "scgi_pass",
+    "grpc_pass",
+    "memcached_pass",
+    "try_files",
+    "alias",
+    "root",
+    "autoindex",
+    "empty_gif",
+    "flv",
+    "mp4",
+    "hls",
+    "api",
+    "perl",
+    "js_content",
+    "index",
+    "random_index",
+];
+
+impl<'t> Context<'_, 't> {
+    /// The conditions of the server that the door can ask, with what they lead to.
+    pub(super) fn conditions(&mut self) -> Vec<(Condition, Action)> {
+        let mut conditions = Vec::new();
+        for node in
+            self.server.nodes.iter().filter(|node| node.name == "if" && node.block.is_some())
+        {
+            self.judge_if(node);
+            let level = super::walk::level(
+                node.children(),
+                Some(&self.server.level),
+                super::walk::Inside::Location,
+                self.site,
+            );
+            let asked = condition(node).filter(|_| conditions.len() < CONDITIONS_MAX);
+            let action = asked.and_then(|condition| Some((condition, self.first(&level, None)?)));
+            match action {
+                Some(found) if is_final(&found.1) => {
+                    self.site.mapped(node);
+                    conditions.push(found);
+                }
+                _ => self.site.refuse_all(
+                    node,
+                    "the door asks for host, path, method and headers, \
+                                                 and only for a value, not for an expression",
+                ),
+            }
+        }
+        conditions
+    }
+
+    /// What the server does with every request, before it looks for a location.
+    pub(super) fn whole(&mut self) -> Option<Action> {
+        let level = std::rc::Rc::clone(&self.server.level);
+        let action = self.first(&level, None)?;
+        is_final(&action).then_some(action)
+    }
+
+    /// Says of all locations that the server answers before them.
+    pub(super) fn never_reached(&mut self) {
+        for node in self.server.nodes.iter().filter(|node| node.name == "location") {
+            self.site.ignore_all(
+                node,
+                "the server answers every request before it looks for a location",
+            );
+        }
+    }
+
+    /// Says what becomes of the blocks within a location that are no locations.
+    pub(super) fn inner_blocks(&mut self, node: &Node) {
+        for inner in node.children().iter().filter(|inner| inner.block.is_some()) {
+            match inner.name.as_str() {
+                "if" => {
+                    self.judge_if(inner);
+                    self.site.refuse_all(
+                        inner,
+                        "the door has no conditions within a route: make routes of it",
+                    );
+                }
+                "limit_except" => {
+                    self.site.refuse_all(inner, "the door cannot check who may enter")
+                }
+                "types" => self
+                    .site
+                    .ignore_all(inner, "the door serves no files, so it needs no types for them"),
+                _ => {}
+            }
+        }
+    }
+
+    fn judge_if(&mut self, node: &Node) {
+        let mut expects = false;
+        for word in &node.args {
+            if expects {
+                self.site.expression(word.text.trim_end_matches(')'), &node.place);
+            }
+            expects = ["~", "~*", "!~", "!~*"].contains(&word.text.as_str());
+        }
+    }
+
+    /// What a location does.
+    pub(super) fn action(
+        &mut self,
+        location: &Location<'t>,
+        named: &BTreeMap<&'t str, Location<'t>>,
+    ) -> Action {
+        let place = location.node.place.clone();
+        let level = &location.level;
+        let mut replace = None;
+        if let Some(action) = self.first(level, Some(location)) {
+            match action.answer {
+                Answer::Forward { replace_prefix, .. } => replace = replace_prefix,
+                Answer::Redirect { .. } | Answer::Respond { .. } => return action,
+            }
+        }
+        if let Some(action) = self.closed(location) {
+            for node in level.own("proxy_pass").iter().chain(level.own("try_files")) {
+                self.site.ignored(
+                    node,
+                    "the door cannot check who may come here, so nobody gets this far",
+                );
+            }
+            return action;
+        }
+        if let Some(node) = level.own("try_files").first() {
+            self.site.refused(
+                node,
+                "the door serves no files: it looks for none, and goes on to the last argument",
+            );
+            let last = node.args.last().map_or("", |word| word.text.as_str());
+            if let Some(fallback) = named.get(last) {
+                self.site.mapped(fallback.node);
+                let fallback = Location {
+                    text: location.text.clone(),
+                    kind: location.kind,
+                    ..fallback.clone()
+                };
+                return self
+                    .action(&fallback, &BTreeMap::new())
+                    .note(format!("nginx looks for a file first, and goes on to `{last}`"));
+            }
+        }
+        if let Some(node) = level.own("proxy_pass").first() {
+            return self.pass(node, location, replace);
+        }
+        let content = CONTENT.iter().find_map(|name| level.one(name));
+        let what = content.map_or("serve a file", |node| node.name.as_str());
+        Action::status(501, &place).note(format!("the door cannot do what nginx does here: {what}"))
+    }
+
+    /// What `return` or `rewrite` says, if one of them does. A rewrite that only cuts the path
+    /// comes back as a pass to no pool yet.
+    fn first(&mut self, level: &Level<'t>, location: Option<&Location<'t>>) -> Option<Action> {
+        let rewrites = level.own("rewrite");
+        for node in rewrites {
+            self.site.expression(node.arg(0), &node.place);
+        }
+        let own_return = level.own("return").first().copied();
+        let first_rewrite = rewrites.first().copied();
+        let rewrite_is_first = match (first_rewrite, own_return) {
+            (Some(rewrite), Some(last)) => rewrite.place.span.start < last.place.span.start,
+            (Some(_), None) => true,
+            (None, _) => false,
+        };
+        let mut action = None;
+        if let (Some(node), true) = (first_rewrite, rewrite_is_first) {
+            match self
+                .rewrite(node, level, location)
+                .filter(|_| rewrites.len() == 1 || location.is_none())
+            {
+                Some(found) => {
+                    self.site.mapped(node);
+                    action = Some(found);
+                }
+                None => rewrites.iter().for_each(|node| {
+                    self.site.refused(
+                        node,
+                        "the door changes paths by prefix only, and redirects by host and path",
+                    );
+                }),
+            }
+        }
+        if action.is_some() { action } else { own_return.map(|node| self.returned(node, level)) }
+    }
+
+    fn returned(&mut self, node: &Node, level: &Level<'t>) -> Action {
+        let place = &node.place;
+        let (status, text) = match (node.arg(0).parse::<u16>(), node.args.get(1)) {
+            (Ok(status), text) => (status, text.map(|word| word.text.as_str())),
+            (Err(_), _) => (302, Some(node.arg(0))),
+        };
+        if let (301 | 302 | 303 | 307 | 308, Some(text)) = (status, text) {
+            return match self.text(text, level) {
+                Ok(location) => {
+                    self.site.mapped(node);
+                    Action::new(Answer::Redirect { status, location }, place)
+                }
+                Err(reason) => {
+                    self.site.refused(node, reason);
+                    Action::status(501, place).note("the door cannot redirect there")
+                }
+            };
+        }
+        let body = text.unwrap_or("");
+        if status == 444 {
+            self.site.refused(node, "the door answers every request; here with 404");
+            return Action::status(404, place)
+                .note("nginx closes the connection without an answer");
+        }
+        let empty = matches!(status, 204 | 205 | 304) && !body.is_empty();
+        if !(200..=599).contains(&status)
+            || !variables(body).is_empty()
+            || body.len() > 65_536
+            || empty
+        {
+            self.site.refused(node, "the door answers with 200 to 599 and a fixed text");
+            return Action::status(501, place).note("the door cannot answer like this");
+        }
+        self.site.mapped(node);
+        let default_type = level.one("default_type");
+        let content_type = default_type.map_or("text/plain", |node| node.arg(0)).to_owned();
+        if let Some(node) = default_type {
+            self.site.mapped(node);
+        }
+        Action::new(Answer::Respond { status, body: body.to_owned(), content_type }, place)
+    }
+
+    /// A rewrite that redirects every path, or that cuts the location's prefix.
+    fn rewrite(
+        &self,
+        node: &Node,
+        level: &Level<'t>,
+        location: Option<&Location<'t>>,
+    ) -> Option<Action> {
+        let (expression, to, flag) = (node.arg(0), node.arg(1), node.arg(2));
+        let is_absolute =
+            ["http://", "https://", "$scheme"].iter().any(|start| to.starts_with(start));
+        let status = match flag {
+            "permanent" => 301,
+            "redirect" => 302,
+            _ if is_absolute => 302,
+            "break" => {
+                let path = cut(expression, to, location?)?;
+                let forward = Answer::Forward { pool: String::new(), replace_prefix: Some(path) };
+                return Some(Action::new(forward, &node.place));
+            }
+            _ => return None,
+        };
+        let captured = match expression {
+            "^" | "^/" | ".*" | "^.*" | "^.*$" | "^/.*$" | "^/.*" => None,
+            "^(.*)$" | "^(.*)" | "(.*)" | "(.*)$" | "^(/.*)$" | "(/.*)" => Some("$1"),
+            "^/(.*)$" | "^/(.*)" | "/(.*)" | "/(.*)$" | "^/(.*)?$" => Some("/$1"),
+            _ => return None,
+        };
+        let (to, keeps_query) = match to.strip_suffix('?') {
+            Some(to) => (to, false),
+            None => (to, !to.contains("$request_uri")),
+        };
+        if to.contains('?') {
+            return None;
+        }
+        let to = captured.map_or(to.to_owned(), |captured| to.replace(captured, "${uri}"));
+        let location = self.text(&to, level).ok()?;
+        let query = if keeps_query { "{query}" } else { "" };
+        let location = format!("{location}{query}");
+        Some(Action::new(Answer::Redirect { status, location }, &node.place))
+    }
+
+    /// A text with variables as a location of this door.
+    fn text(&self, text: &str, level: &Level<'t>) -> Result<String, String> {
+        let mut out = String::new();
+        let text = text.replace("$is_args$args", "${query_with_mark}");
+        let text = text.replace("$is_args$query_string", "${query_with_mark}");
+        let text = text
+            .replace("?$args", "${query_with_mark}")
+            .replace("?$query_string", "${query_with_mark}");
+        let mut parts = text.split('$');
+        let first = parts.next().unwrap_or_default();
+        if text.contains('{') && text.replace("${", "").contains('{') {
+            return Err("a location of the door has no braces of its own".to_owned());
+        }
+        out.push_str(first);
+        for part in parts {
+            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+            let (name, rest) = match part.strip_prefix('{') {
+                Some(braced) => braced.split_once('}').unwrap_or((braced, "")),
+                None => {
+                    let end = part.find(|c| !is_name(c)).unwrap_or(part.len());
+                    part.split_at_checked(end).unwrap_or((part, ""))
+                }
+            };
+            out.push_str(&self.variable(name, level)?);
+            out.push_str(rest);
+        }
+        Ok(out)
+    }
+
+    fn variable(&self, name: &str, level: &Level<'t>) -> Result<String, String> {
+        Ok(match name {
+            "scheme" => SCHEME.to_owned(),
+            "host" | "http_host" => "{host}".to_owned(),
+            "server_name" => match self.server.names.first() {
+                Some((name, _)) if !name.starts_with('*') => name.clone(),
+                _ => "{host}".to_owned(),
+            },
+            "request_uri" => "{path}{query}".to_owned(),
+            "uri" | "document_uri" => "{path}".to_owned(),
+            "query_with_mark" => "{query}".to_owned(),
+            _ => constant(name, level).ok_or_else(|| {
+                format!("the door has no variable {}", quote(&format!("${name}")))
+            })?,
+        })
+    }
+}
+
+fn is_final(action: &Action) -> bool {
+    !matches!(action.answer, Answer::Forward { .. })
+}
+
+/// A condition of a server that the door can ask.
+fn condition(node: &Node) -> Option<Condition> {
+    let words: Vec<&str> = node.texts().collect();
+    let joined = words.join(" ");
+    let inner = joined.strip_prefix('(')?.strip_suffix(')')?.trim();
+    let (variable, rest) = inner.split_once([' ', '=', '!'])?;
+    let rest = inner.get(variable.len()..).unwrap_or(rest).trim();
+    let (is_equal, value) = match rest.strip_prefix("!=") {
+        Some(value) => (false, value),
+        None => (true, rest.strip_prefix('=')?),
+    };
+    let value = value.trim();
+    match (variable, value) {
+        ("$host" | "$http_host", name) => {
+            let host = crate::server::host_name(name).ok()?.to_string();
+            Some(if is_equal { Condition::Host(host) } else { Condition::NotHost(host) })
+        }
+        ("$scheme", "http" | "https") => {
+            Some(Condition::Scheme { is_tls: (value == "https") == is_equal })
+        }
+        ("$https", "on") => Some(Condition::Scheme { is_tls: is_equal }),
+        ("$https", "") => Some(Condition::Scheme { is_tls: !is_equal }),
+        ("$server_port", "80" | "443") => {
+            Some(Condition::Scheme { is_tls: (value == "443") == is_equal })
+        }
+        _ => None,
+    }
+}

@@ -1,0 +1,296 @@
+//! What one configuration of nginx comes to: what became of each directive, what is to be said,
+//! and the tables of the TOML in the making.
+//!
+//! Reading fills it; [`Site::finish`] writes it. A directive that sets a value counts as ignored
+//! until the value is written somewhere.
+//! Invariant: a directive has one fate in the end, whatever was said of it on the way.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::known::{Known, known};
+use super::tree::Node;
+use crate::finding::Finding;
+use crate::import::ledger::Ledger;
+use crate::import::writer::{Placed, Toml, Value};
+use crate::import::{Disposition, Place};
+
+/// Said of a value that nothing served asks for.
+const UNUSED: &str = "nothing that the door serves uses it: another level overrides it, or the \
+                      door takes the value of the first or default server";
+
+/// Expressions that are looked at closely, at most.
+const EXPRESSIONS_MAX: usize = 5_000;
+
+/// A table of the TOML in the making, such as `[pools.web]`.
+#[derive(Debug)]
+pub(super) struct Table {
+    pub(super) name: String,
+    pub(super) place: Place,
+    /// What a reader should know, as comments.
+    pub(super) notes: Vec<String>,
+    pub(super) keys: Vec<(&'static str, Value, Place)>,
+}
+
+impl Table {
+    pub(super) fn new(name: String, place: &Place) -> Self {
+        Self { name, place: place.clone(), notes: Vec::new(), keys: Vec::new() }
+    }
+
+    pub(super) fn key(&mut self, key: &'static str, value: Value, place: &Place) {
+        self.keys.push((key, value, place.clone()));
+    }
+
+    pub(super) fn note(&mut self, note: &str) {
+        if !self.notes.iter().any(|known| known == note) {
+            self.notes.push(note.to_owned());
+        }
+    }
+}
+
+/// An inline table whose parts come from different places.
+pub(super) fn inline(entries: Vec<(&str, Placed)>) -> Value {
+    Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
+}
+
+/// A value as text, without the places in it: to see whether two are the same.
+pub(super) fn shown(value: &Value) -> String {
+    match value {
+        Value::Array(elements) => {
+            elements.iter().map(|element| shown(&element.value)).collect::<Vec<_>>().join(",")
+        }
+        Value::Table(entries) => {
+            let entries =
+                entries.iter().map(|(key, element)| format!("{key}={}", shown(&element.value)));
+            entries.collect::<Vec<_>>().join(",")
+        }
+        Value::Text(_) | Value::Integer(_) | Value::Number(_) | Value::Boolean(_) => {
+            format!("{value:?}")
+        }
+    }
+}
+
+struct Fate {
+    name: String,
+    place: Place,
+    disposition: Disposition,
+}
+
+/// What is counted, so that a hostile file cannot make more of it than any site has.
+#[derive(Clone, Copy, Debug)]
+pub(super) enum Counted {
+    Servers,
+    HostNames,
+    Listeners,
+    Locations,
+    /// Servers written into pools, over all pools.
+    Members,
+}
+
+impl Counted {
+    fn limit(self) -> usize {
+        match self {
+            Self::Servers => 2_000,
+            Self::HostNames | Self::Locations => 10_000,
+            Self::Listeners => 1_000,
+            Self::Members => 100_000,
+        }
+    }
+}
+
+/// Routes that are written, at most; the door itself takes half as many.
+const ROUTES_MAX: usize = 20_000;
+
+/// Everything an import of nginx makes.
+#[derive(Default)]
+pub(super) struct Site {
+    fates: BTreeMap<(usize, usize), Fate>,
+    findings: Vec<(Place, Finding)>,
+    expressions: usize,
+    names: BTreeSet<(&'static str, String)>,
+    counts: [usize; 5],
+    pub(super) workers: Option<(u64, Place)>,
+    pub(super) listeners: Vec<Table>,
+    pub(super) pools: Vec<Table>,
+    pub(super) routes: Vec<Table>,
+}
+
+impl Site {
+    /// The directive is in the TOML, or the door does the same by itself.
+    pub(super) fn mapped(&mut self, node: &Node) {
+        self.fate(node, Disposition::Mapped);
+    }
+
+    /// The door cannot do it.
+    pub(super) fn refused(&mut self, node: &Node, reason: impl Into<String>) {
+        self.fate(node, Disposition::Refused(reason.into()));
+    }
+
+    /// It is left out.
+    pub(super) fn ignored(&mut self, node: &Node, reason: impl Into<String>) {
+        self.fate(node, Disposition::Ignored(reason.into()));
+    }
+
+    /// It sets a value, and counts once the value is written.
+    pub(super) fn waiting(&mut self, node: &Node) {
+        self.ignored(node, UNUSED);
+    }
+
+    /// What is said last holds, but a value once written was written.
+    fn fate(&mut self, node: &Node, disposition: Disposition) {
+        let place = node.place.clone();
+        let fate = Fate { name: node.name.clone(), place, disposition };
+        let known = self.fates.entry((node.place.file, node.place.span.start));
+        match known {
+            std::collections::btree_map::Entry::Vacant(entry) => {
+                entry.insert(fate);
+            }
+            std::collections::btree_map::Entry::Occupied(mut entry) => {
+                let was_mapped = entry.get().disposition == Disposition::Mapped;
+                if !(was_mapped && matches!(fate.disposition, Disposition::Ignored(_))) {
+                    entry.insert(fate);
+                }
+            }
+        }
+    }
+
+    /// A directive is refused, and so is everything in its block that is not ignored anyway.
+    pub(super) fn refuse_all(&mut self, node: &Node, reason: &str) {
+        self.refused(node, reason);
+        self.within(node, |site, inner| match known(&inner.name) {
+            Some(Known::Refused(reason)) => site.refused(inner, reason),
+            Some(Known::Ignored(reason)) => site.ignored(inner, reason),
+            Some(Known::Code) | None => {
+                site.refused(inner, format!("the block it is in is refused: {reason}"));
+            }
+        });
+    }
+
+    /// A directive and everything in its block is left out.
+    pub(super) fn ignore_all(&mut self, node: &Node, reason: &str) {
+        self.ignored(node, reason);
+        self.within(node, |site, node| site.ignored(node, reason));
+    }
+
+    /// Visits what is in a block; of data, only what stands in files of its own.
+    fn within(&mut self, node: &Node, mut visit: impl FnMut(&mut Self, &Node)) {
+        let mut rest: Vec<(&Node, bool)> =
+            node.children().iter().map(|child| (child, node.is_data)).collect();
+        while let Some((child, in_data)) = rest.pop() {
+            let in_other_file = child.place.file != node.place.file;
+            if !in_data || (in_other_file && child.is_data) {
+                visit(self, child);
+            }
+            rest.extend(child.children().iter().map(|inner| (inner, child.is_data)));
+        }
+    }
+
+    /// Refuses every directive of which nothing was said, so that none is dropped in silence.
+    pub(super) fn sweep(&mut self, tree: &[Node]) {
+        for node in tree {
+            let visit = |site: &mut Self, node: &Node| {
+                if !site.knows(node) {
+                    site.refused(node, "nothing in the door is like it in this place");
+                }
+            };
+            visit(self, node);
+            self.within(node, visit);
+        }
+    }
+
+    /// Counts some more of a kind; false when that is more than any site has.
+    pub(super) fn count(&mut self, what: Counted, more: usize) -> bool {
+        let Some(count) = self.counts.get_mut(what as usize) else { return false };
+        *count = count.saturating_add(more);
+        *count <= what.limit()
+    }
+
+    /// Adds a route; beyond [`ROUTES_MAX`] there are too many for the door anyway.
+    pub(super) fn route(&mut self, table: Table) {
+        if self.routes.len() < ROUTES_MAX {
+            self.routes.push(table);
+        }
+    }
+
+    /// Whether no more routes are of use.
+    pub(super) fn has_all_routes(&self) -> bool {
+        self.routes.len() >= ROUTES_MAX
+    }
+
+    /// Whether something was said of a directive.
+    pub(super) fn knows(&self, node: &Node) -> bool {
+        self.fates.contains_key(&(node.place.file, node.place.span.start))
+    }
+
+    /// A finding of a rule at a place.
+    pub(super) fn rule(&mut self, rule: &'static str, place: &Place, message: String, label: &str) {
+        let finding = crate::rules::finding(rule, place.span.clone(), message).label(label);
+        self.findings.push((place.clone(), finding));
+    }
+
+    /// A finding that is no rule's.
+    pub(super) fn finding(&mut self, place: &Place, finding: Finding) {
+        self.findings.push((place.clone(), finding));
+    }
+
+    /// Judges a regular expression, wherever it stands.
+    pub(super) fn expression(&mut self, text: &str, place: &Place) {
+        self.expressions += 1;
+        if self.expressions <= EXPRESSIONS_MAX && super::regex::is_catastrophic(text) {
+            let message =
+                format!("the expression {} can take exponential time", crate::finding::quote(text));
+            self.rule("catastrophic-regex", place, message, "repetition within repetition");
+        }
+    }
+
+    /// A name for a table that no other of its kind has: letters, digits, `-`, `_`, `.`.
+    pub(super) fn name(&mut self, kind: &'static str, wanted: &str) -> String {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        let mut base: String = String::new();
+        for character in wanted.chars().take(56) {
+            let character = if allowed(character) { character } else { '-' };
+            if !(character == '-' && base.ends_with('-')) {
+                base.push(character);
+            }
+        }
+        let base = base.trim_matches('-');
+        let base = if base.is_empty() { kind } else { base };
+        let mut name = base.to_owned();
+        let mut number = 1_usize;
+        while !self.names.insert((kind, name.clone())) {
+            number += 1;
+            name = format!("{base}-{number}");
+        }
+        name
+    }
+
+    /// Writes the TOML, and what became of everything into the ledger.
+    pub(super) fn finish(self, ledger: &mut Ledger) -> Toml {
+        for fate in self.fates.into_values() {
+            ledger.directive(&fate.name, &fate.place, fate.disposition);
+        }
+        for (place, finding) in self.findings {
+            ledger.finding(&place, finding);
+        }
+        let mut toml = Toml::default();
+        if let Some(source) = ledger.source(0) {
+            toml.comment(&format!("Imported from {}.", source.name));
+        }
+        if let Some((workers, place)) = self.workers {
+            toml.table(&["door"], &place);
+            toml.key("workers", &Value::Integer(workers), &place);
+        }
+        let sections = [("listen", self.listeners), ("pools", self.pools), ("routes", self.routes)];
+        for (section, tables) in sections {
+            for table in tables {
+                toml.table(&[section, &table.name], &table.place);
+                for note in &table.notes {
+                    toml.comment(note);
+                }
+                for (key, value, place) in &table.keys {
+                    toml.key(key, value, place);
+                }
+            }
+        }
+        toml
+    }
+}

@@ -1,0 +1,30 @@
+//! A pattern whose time grows without bound with what a client sends.
+
+use super::{Example, Rule, Seen};
+use crate::Severity;
+
+pub(super) static RULE: Rule = Rule {
+    name: "catastrophic-regex",
+    number: Some(37),
+    severity: Severity::Error,
+    summary: "a regular expression takes exponential or polynomial time on some path",
+    rationale: "\
+Nested repetition, as in `(a+)+`, lets an engine that backtracks try every way to split the \
+text: one long path of a client then holds a processor for seconds (Cloudflare, 2 July \
+2019). This door matches by segments and has no regular expressions.",
+    bad: Example::nginx(
+        "\
+location ~ ^/(([a-z0-9]+)+)+$ {
+    proxy_pass http://api;
+}
+",
+    ),
+    good: Example::nginx(
+        "\
+location ~ ^/[a-z0-9]+$ {
+    proxy_pass http://api;
+}
+",
+    ),
+    seen: Seen::Import,
+};

@@ -1,0 +1,441 @@
+//! HAProxy's configurations: what becomes of every word, what is written, which rules are broken.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use settings::Severity;
+use settings::import::{Dialect, Directive, Disposition, Imported, Memory, check_imported};
+
+const FILE: &str = "/etc/haproxy/haproxy.cfg";
+
+fn import(text: &str) -> Imported {
+    let files = Memory::new([(FILE, text)]);
+    let imported = settings::import::import(Dialect::Haproxy, Path::new(FILE), &files);
+    is_covered(&imported);
+    imported
+}
+
+/// Asserts that every word of every file is in exactly one directive.
+pub(crate) fn is_covered(imported: &Imported) {
+    for (file, source) in imported.sources.iter().enumerate() {
+        let text = source.text.as_bytes();
+        let mut covered = vec![0_u8; text.len()];
+        for directive in imported.directives.iter().filter(|d| d.file == file) {
+            assert!(!directive.span.is_empty(), "{directive:?}");
+            for byte in &mut covered[directive.span.clone()] {
+                *byte = byte.saturating_add(1);
+            }
+        }
+        assert!(covered.iter().all(|count| *count < 2), "{} is covered twice", source.name);
+        for (start, end) in words(&source.text) {
+            let count = covered[start..end].iter().filter(|count| **count == 1).count();
+            assert_eq!(count, end - start, "{:?} of {}", source.text.get(start..end), source.name);
+        }
+    }
+}
+
+/// The words of a text by blanks and comments alone: an independent, simpler reading.
+fn words(text: &str) -> Vec<(usize, usize)> {
+    let mut words = Vec::new();
+    let mut offset = 0;
+    for line in text.split_inclusive(['\n', '\r', '\0']) {
+        words_of(line, offset, &mut words);
+        offset += line.len();
+    }
+    words
+}
+
+fn words_of(line: &str, offset: usize, words: &mut Vec<(usize, usize)>) {
+    let mut quote = None;
+    let mut start = None;
+    let mut is_escaped = false;
+    for (index, character) in line.char_indices() {
+        let is_blank = matches!(character, ' ' | '\t' | '\n' | '\r' | '\u{b}' | '\u{c}' | '\0');
+        let is_kept = (character == ' ' && is_escaped)
+            || (quote.is_some() && !matches!(character, '\n' | '\r' | '\0'));
+        let was_escaped = std::mem::take(&mut is_escaped);
+        if character == '#' && quote.is_none() && !was_escaped {
+            words.extend(start.take().map(|start| (offset + start, offset + index)));
+            return;
+        }
+        if is_blank && !is_kept {
+            words.extend(start.take().map(|start| (offset + start, offset + index)));
+            continue;
+        }
+        start.get_or_insert(index);
+        match (quote, character) {
+            (None | Some('"'), '\\') => is_escaped = !was_escaped,
+            _ if was_escaped => {}
+            (None, '\'' | '"') => quote = Some(character),
+            (Some(open), _) if open == character => quote = None,
+            _ => {}
+        }
+    }
+    words.extend(start.map(|start| (offset + start, offset + line.len())));
+}
+
+/// What is written, without what is the same in every test.
+const FRONT: &str = "frontend web\n bind 127.0.0.1:80\n";
+const DEFAULTS: &str =
+    "defaults\n mode http\n timeout connect 1s\n timeout client 2s\n timeout server 3s\n";
+
+/// A directive in a line: `3:5 weight: refused: why`.
+fn line(directive: &Directive) -> String {
+    let Directive { line, column, name, disposition, .. } = directive;
+    let end = match disposition {
+        Disposition::Mapped => "mapped".to_owned(),
+        Disposition::Refused(reason) => format!("refused: {reason}"),
+        Disposition::Ignored(reason) => format!("ignored: {reason}"),
+    };
+    format!("{line}:{column} {name}: {end}")
+}
+
+/// Imports defaults, `text`, and checks that the TOML holds each of `expected`.
+#[track_caller]
+fn writes(text: &str, expected: &[&str]) {
+    let imported = import(&format!("{DEFAULTS}{text}"));
+    for part in expected {
+        assert!(imported.text.contains(part), "{part} is not in\n{}", imported.text);
+    }
+}
+
+/// Imports defaults and `text`; the directives that were not mapped.
+fn left_out(text: &str) -> Vec<String> {
+    let imported = import(&format!("{DEFAULTS}{text}"));
+    let is_left_out = |directive: &&Directive| directive.disposition != Disposition::Mapped;
+    imported.directives.iter().filter(is_left_out).map(line).collect()
+}
+
+/// The rules that `text` breaks, each once.
+fn broken(text: &str) -> Vec<&'static str> {
+    let mut rules: Vec<&'static str> = import(text).findings.iter().map(|f| f.rule).collect();
+    rules.dedup();
+    rules
+}
+
+#[test]
+fn what_is_written_is_a_configuration_with_haproxy_s_own_defaults() {
+    let imported = import(&format!(
+        "{DEFAULTS}{FRONT} default_backend app\nbackend app\n server a 10.0.0.1:80 check\n server b 10.0.0.2:80\n"
+    ));
+    let expected = "\
+[listen.web]
+address = \"127.0.0.1:80\"
+forwarded = \"off\"
+limits = { body = \"1073741824GiB\" }
+timeouts = { handshake = \"2s\", head = \"2s\", keep_alive = \"2s\", body = \"2s\" }
+
+[pools.app]
+servers = [\"10.0.0.1:80\", \"10.0.0.2:80\"]
+balance = \"round-robin\"
+check = { tcp = true, interval = \"2s\", timeout = \"2s\", fall = 3, rise = 2 }
+timeouts = { connect = \"1s\", first_byte = \"3s\", progress = \"3s\", tunnel_idle = \"3s\" }
+ejection = false
+slow_start = \"0s\"
+
+[routes.app]
+pool = \"app\"
+";
+    assert_eq!(imported.text, expected);
+    let errors: Vec<String> = check_imported(&imported, &crate::environment())
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(crate::line)
+        .collect();
+    assert_eq!(errors, Vec::<String>::new());
+}
+
+#[test]
+fn listeners() {
+    let back = " default_backend a\nbackend a\n server a 10.0.0.1:80\n";
+    for (bind, expected) in [
+        (":8080", "address = \"0.0.0.0:8080\""),
+        ("*:8080", "address = \"0.0.0.0:8080\""),
+        (":::8080", "address = \"[::]:8080\""),
+        ("[::1]:8080", "address = \"[::1]:8080\""),
+        ("ipv6@:8080 v6only", "address = \"[::]:8080\""),
+        ("127.0.0.1:8080-8081", "address = \"127.0.0.1:8081\""),
+        ("127.0.0.1:80,127.0.0.2:80", "address = \"127.0.0.2:80\""),
+        (":443 ssl crt /c.pem no-tlsv12", "version_min = \"1.3\""),
+        (":443 ssl crt /c.pem strict-sni alpn h2,http/1.1", "strict_sni = true"),
+        (":443 ssl crt /c.pem", "{ certificate = \"/c.pem\", key = \"/c.pem\" }"),
+        (":80 maxconn 7", "connections = 7"),
+    ] {
+        writes(&format!("frontend web\n bind {bind}\n{back}"), &[expected]);
+    }
+    let refused = left_out(&format!(
+        "{FRONT} bind /run/x.sock\n bind :0\n bind \"${{X}}:80\"\n bind :81 accept-proxy\n{back}"
+    ));
+    assert_eq!(
+        refused,
+        [
+            "8:2 bind: refused: the door listens on IP addresses only",
+            "9:2 bind: refused: a port is a number from 1 to 65535",
+            "10:2 bind: refused: the environment variable `X` is not known here",
+            "11:11 accept-proxy: refused: the door does not read the PROXY protocol",
+        ]
+    );
+}
+
+#[test]
+fn servers() {
+    for (lines, expected) in [
+        ("server a 10.0.0.1:80 weight 7", "{ address = \"10.0.0.1:80\", weight = 7 }"),
+        ("server a 10.0.0.1:80 disabled", "drain = true"),
+        ("server a app.internal:80 resolvers dns", "\"app.internal:80\""),
+        ("server-template a 1-9 app.internal:80", "\"app.internal:80\""),
+        ("server a [::1]:80", "\"[::1]:80\""),
+        ("server a 10.0.0.1:80 maxconn 9", "in_flight_max = 9"),
+        ("server a 10.0.0.1:80 slowstart 5s", "slow_start = \"5s\""),
+        (
+            "server a 10.0.0.1:443 ssl verify none sni str(x.test)",
+            "tls = { verify = false, server_name = \"x.test\" }",
+        ),
+        ("default-server inter 5s fall 4\n server a 10.0.0.1:80 check", "interval = \"5s\""),
+        ("option httpchk GET /up\n server a 10.0.0.1:80 check", "check = { path = \"/up\""),
+        (
+            "option httpchk\n http-check send meth GET uri /up hdr Host x\n http-check expect status 200-204\n server a 10.0.0.1:80 check",
+            "path = \"/up\", host = \"x\", status = [\"200-204\"]",
+        ),
+        (
+            "server a 10.0.0.1:80 observe layer7 error-limit 3 on-error mark-down",
+            "ejection = { failures = 3 }",
+        ),
+        ("balance leastconn\n server a 10.0.0.1:80", "balance = \"least-request\""),
+        ("balance source\n server a 10.0.0.1:80", "{ maglev = \"client-address\" }"),
+        ("balance hdr(X-U)\n server a 10.0.0.1:80", "{ maglev = { header = \"X-U\" } }"),
+        ("option http-server-close\n server a 10.0.0.1:80", "idle_max = 0"),
+        ("retries 9\n server a 10.0.0.1:80", "retries = { attempts = 3 }"),
+    ] {
+        writes(&format!("{FRONT} default_backend b\nbackend b\n {lines}\n"), &[expected]);
+    }
+}
+
+#[test]
+fn what_is_left_out_says_why() {
+    let told = left_out(&format!(
+        "{FRONT} default_backend b\n option httplog\n frobnicate x\nbackend b\n cookie S insert\n \
+         server a 10.0.0.1:80 check weight 1 port 81 cookie a inter 1s\n \
+         server b 10.0.0.2:80 inter 2s backup\n server c 10.0.0.3:80 inter 2s\npeers p\n peer x 10.0.0.9:1\n"
+    ));
+    assert_eq!(
+        told,
+        [
+            "9:2 option httplog: ignored: the door writes its access log where `telemetry.access_log` says, not to syslog",
+            "10:2 frobnicate: refused: HAProxy 2.6 to 3.0 knows no such keyword",
+            "12:2 cookie: refused: the door binds no client to a server: `balance = { maglev = ... }` comes close",
+            "13:38 port: refused: the door checks servers where it sends requests",
+            "13:46 cookie: ignored: it belongs to `cookie`, which is refused",
+            "13:55 inter: refused: the servers of a pool share one `inter` here, and these differ",
+            "14:2 server: refused: the door has no backup servers: a zone comes close",
+            "14:23 inter: ignored: its server is refused",
+            "14:32 backup: refused: the door has no backup servers: a zone comes close",
+            "15:23 inter: refused: the servers of a pool share one `inter` here, and these differ",
+            "16:1 peers: ignored: peers share stick tables, and the door has none",
+            "17:2 peer: ignored: peers share stick tables, and the door has none",
+        ]
+    );
+}
+
+#[test]
+fn front_ends_with_other_routes_are_refused() {
+    let text = "frontend plain\n bind :80\n http-request redirect scheme https\n\
+                frontend tls\n bind :443\n default_backend a\n\
+                frontend more\n bind :444\n default_backend a\n\
+                backend a\n server a 10.0.0.1:80\n";
+    writes(text, &["[listen.tls]", "[listen.more]"]);
+    let told = left_out(text);
+    assert_eq!(told.len(), 3, "{told:?}");
+    assert!(
+        told[0].starts_with("6:1 frontend: refused: its requests go elsewhere than those of `tls`")
+    );
+}
+
+#[test]
+fn defaults_are_inherited_by_name_or_by_place() {
+    let text = "defaults base\n mode http\n timeout connect 9s\n timeout client 9s\n timeout server 9s\n\
+                defaults slow from base\n timeout server 90s\n\
+                frontend f from base\n bind :80\n default_backend b\n\
+                backend b from slow\n server a 10.0.0.1:80\n";
+    let imported = import(text);
+    assert!(imported.text.contains("connect = \"9s\", first_byte = \"90s\""), "{}", imported.text);
+    assert_eq!(broken(text), Vec::<&str>::new());
+}
+
+#[test]
+fn rules_that_only_the_original_can_break() {
+    let back = |lines: &str| {
+        format!("{DEFAULTS}{FRONT} default_backend b\nbackend b\n {lines}\n server a 10.0.0.1:80\n")
+    };
+    let front = |lines: &str| {
+        format!("{DEFAULTS}{FRONT} {lines}\n default_backend b\nbackend b\n server a 10.0.0.1:80\n")
+    };
+    for (text, rule) in [
+        (back("balance roundrobin"), "state-losing-reload"),
+        (back("balance uri"), "inconsistent-hash"),
+        (back("option httpchk GET /"), "unused-check"),
+        (back("server n app.internal:80"), "name-resolved-once"),
+        (back("retry-on all-retryable-errors"), "unsafe-retry"),
+        (back("server q 10.0.0.2:80 maxconn 9\n default-server maxconn 9"), "unbounded-queue"),
+        (
+            back("balance source\n hash-type consistent\n server x 10.0.0.2:80 backup"),
+            "backup-with-hash",
+        ),
+        (front("use_backend %[req.hdr(host)]"), "client-chosen-upstream"),
+        (front("http-request allow if { path /x }"), "allow-without-deny"),
+        (front("use_backend b if { path_reg ^/([a-z]+)+$ }"), "catastrophic-regex"),
+        (front("http-request deny\n http-request deny if { path /x }"), "unreachable-route"),
+        (format!("{DEFAULTS}listen s\n bind :1\n stats uri /\n"), "admin-exposed"),
+        ("global\n stats socket ipv4@0.0.0.0:9\n".to_owned(), "admin-exposed"),
+        ("listen t\n mode tcp\n balance hdr(X)\n".to_owned(), "http-hash-on-tcp"),
+        ("backend b\n mode http\n timeout server 1\n".to_owned(), "missing-timeout"),
+        (back("nonsense 1"), "unknown-directive"),
+        (front("use_backend b if { path_beg /api }"), "inexact-import"),
+    ] {
+        let found = broken(&text);
+        let expected = if rule == "unreachable-route" { found.last() } else { found.first() };
+        assert_eq!(expected, Some(&rule), "{text}: {found:?}");
+    }
+}
+
+#[test]
+fn the_examples_of_rules_break_them_and_no_other() {
+    let mut seen = 0;
+    for rule in settings::rules::rules() {
+        for (example, expected) in [(rule.bad, vec![rule.name]), (rule.good, vec![])] {
+            if example.dialect == Dialect::Haproxy {
+                seen += 1;
+                let text =
+                    format!("{DEFAULTS}{}backend rest\n server r 10.0.0.9:80\n", example.text);
+                assert_eq!(broken(&text), expected, "{text}");
+            }
+        }
+    }
+    assert!(seen >= 8, "{seen} examples");
+}
+
+#[test]
+fn the_preprocessor_is_refused_as_a_whole() {
+    let told = left_out(&format!(
+        "{FRONT} default_backend b\n.if defined(X)\n bind :81\n.else\n bind :82\n.endif\nbackend b\n server a 10.0.0.1:80\n"
+    ));
+    assert_eq!(told.len(), 5, "{told:?}");
+    assert!(told.iter().all(|line| line.contains("refused")), "{told:?}");
+}
+
+#[test]
+fn folders_are_read_in_the_order_of_names() {
+    let files = Memory::new([
+        ("/c/10.cfg", DEFAULTS),
+        ("/c/20.cfg", "backend b\n server a 10.0.0.1:80\n"),
+        ("/c/15.cfg", "frontend f\n bind :80\n default_backend b\n"),
+        ("/c/notes.txt", "nonsense\n"),
+    ]);
+    let imported = settings::import::import(Dialect::Haproxy, Path::new("/c"), &files);
+    is_covered(&imported);
+    let names: Vec<&str> = imported.sources.iter().map(|source| source.name.as_str()).collect();
+    assert_eq!(names, ["/c/10.cfg", "/c/15.cfg", "/c/20.cfg"]);
+    assert!(imported.text.contains("[routes.b]"), "{}", imported.text);
+}
+
+#[test]
+fn hostile_files_end_soon() {
+    let repeated = |head: &str, line: &str| format!("{DEFAULTS}{head}{}", line.repeat(10_000));
+    for text in [
+        repeated("frontend f\n bind :80\n", " acl x path /a /b /c\n use_backend b if x !x\n"),
+        repeated("", "backend b\n"),
+        repeated("", "defaults d\n"),
+        repeated("backend b\n", " default-server check inter 1s\n server a 10.0.0.1:80 check\n"),
+        repeated(
+            "listen l\n bind :80\n",
+            " http-request allow if { path /a }\n redirect prefix / if { path /b }\n",
+        ),
+        repeated("frontend f\n bind :80\n", " bind :1-60\n"),
+        format!("{DEFAULTS}frontend f\n bind :80\n use_backend b if {}\n", "!".repeat(100_000)),
+        format!(
+            "{DEFAULTS}frontend f\n bind :80\n{}",
+            (0..9_000)
+                .map(|n| format!(" use_backend b{n} if {{ hdr(host) h{n} }} {{ path /p{n} }}\n"))
+                .collect::<String>()
+        ),
+    ] {
+        let imported = import(&text);
+        assert!(imported.text.len() < 8 << 20, "{} bytes", imported.text.len());
+    }
+}
+
+/// Pieces from which texts come out that are almost configurations.
+fn piece() -> impl Strategy<Value = String> {
+    let pieces = [
+        "global\n",
+        "defaults\n",
+        "defaults d\n",
+        "frontend f\n",
+        "frontend g from d\n",
+        "backend b\n",
+        "listen l\n",
+        "peers p\n",
+        " mode http\n",
+        " mode tcp\n",
+        " bind :80\n",
+        " bind :80-90 ssl crt x\n",
+        " server a 10.0.0.1:80 check weight 3 inter 1s\n",
+        " server b c.d:80 backup ssl verify none\n",
+        " default-server maxconn 3 check\n",
+        " balance uri\n",
+        " balance roundrobin\n",
+        " timeout client 1s\n",
+        " acl x path_beg /a\n",
+        " acl x hdr(host) -i a.b\n",
+        " use_backend b if x !{ path /c } or !x\n",
+        " default_backend b\n",
+        " http-request deny unless x\n",
+        " http-request redirect scheme https if x\n",
+        " option httpchk GET /\n",
+        " http-check expect status 200\n",
+        " no option httplog\n",
+        ".if 1\n",
+        ".endif\n",
+        "\"",
+        "'",
+        "\\",
+        "#",
+        " ",
+        "\n",
+        "\r",
+        "\t",
+        "${X}",
+        "\"${X}\"",
+        "if",
+        "{",
+        "}",
+        "!",
+        "(",
+        "hdr(",
+        "-f",
+        "x",
+        "\0",
+        "\u{b}",
+        "ä",
+        "\\x41",
+        "\\ ",
+        "[",
+        "*",
+        "10s",
+        "%[path]",
+    ];
+    prop_oneof![
+        8 => prop::sample::select(pieces.to_vec()).prop_map(str::to_owned),
+        1 => any::<String>(),
+    ]
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(512))]
+
+    #[test]
+    fn any_text_is_covered_word_by_word(pieces in prop::collection::vec(piece(), 0..60)) {
+        let imported = import(&pieces.concat());
+        drop(check_imported(&imported, &crate::environment()));
+    }
+}

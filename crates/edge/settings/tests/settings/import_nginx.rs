@@ -1,0 +1,497 @@
+//! Configurations of nginx: every directive has a fate, and what is mapped means the same.
+
+use std::path::Path;
+
+use proptest::prelude::*;
+use settings::import::{Dialect, Directive, Disposition, Imported, Memory, check_imported, import};
+
+use crate::environment;
+
+const MAIN: &str = "/etc/nginx/nginx.conf";
+
+fn imported(text: &str) -> Imported {
+    import(Dialect::Nginx, Path::new(MAIN), &Memory::new([(MAIN, text)]))
+}
+
+/// A server that passes everything on, with more directives in it.
+fn server(inside: &str) -> String {
+    format!("http {{ server {{ listen 8080; {inside} }} }} events {{}}")
+}
+
+/// What became of the directives of one name, in order.
+fn fates(imported: &Imported, name: &str) -> Vec<String> {
+    let of_name = imported.directives.iter().filter(|directive| directive.name == name);
+    of_name
+        .map(|directive| match &directive.disposition {
+            Disposition::Mapped => "mapped".to_owned(),
+            Disposition::Refused(reason) => format!("refused: {reason}"),
+            Disposition::Ignored(reason) => format!("ignored: {reason}"),
+        })
+        .collect()
+}
+
+/// The TOML of `text` has all these lines.
+fn check(text: &str, lines: &[&str]) {
+    let imported = imported(text);
+    for line in lines {
+        assert!(
+            imported.text.lines().any(|known| known.trim() == *line),
+            "{line}\n{}",
+            imported.text
+        );
+    }
+}
+
+/// The findings of the rules only an importer sees, as `rule line:column`.
+fn rules(text: &str) -> Vec<String> {
+    let findings = imported(text).findings;
+    findings.iter().map(|found| format!("{} {}:{}", found.rule, found.line, found.column)).collect()
+}
+
+#[test]
+fn balance_follows_the_upstream() {
+    let with = |method: &str| {
+        format!(
+            "upstream api {{ {method} server 10.0.0.1 weight=3 max_fails=2 fail_timeout=30s;
+               server 10.0.0.2:81 down; server 10.0.0.3; }}
+             server {{ listen 80; location / {{ proxy_pass http://api; }} }}"
+        )
+    };
+    for (method, balance) in [
+        ("", "\"round-robin\""),
+        ("least_conn;", "\"least-request\""),
+        ("ip_hash;", "{ maglev = \"client-address\" }"),
+        ("hash $request_uri consistent;", "{ maglev = \"path\" }"),
+        ("hash $http_x_user;", "{ maglev = { header = \"x-user\" } }"),
+        ("hash $cookie_session;", "{ maglev = { cookie = \"session\" } }"),
+        ("random;", "\"random\""),
+        ("random two least_conn;", "\"p2c\""),
+    ] {
+        check(
+            &with(method),
+            &[
+                &format!("balance = {balance}"),
+                "{ address = \"10.0.0.1:80\", weight = 3 },",
+                "{ address = \"10.0.0.2:81\", drain = true },",
+                "ejection = { failures = 2, pause = \"30s\", pause_max = \"30s\", share_max = 1.00 }",
+            ],
+        );
+    }
+}
+
+#[test]
+fn what_nginx_does_by_default_is_written_out() {
+    check(
+        &server("location / { proxy_pass http://10.0.0.1; }"),
+        &[
+            "limits = { head = \"32KiB\", headers = 256, target = \"8KiB\", body = \"1MiB\" }",
+            "timeouts = { head = \"60s\", body = \"60s\", keep_alive = \"75s\" }",
+            "timeouts = { connect = \"60s\", first_byte = \"60s\", progress = \"60s\", tunnel_idle = \"60s\" }",
+            "retries = { attempts = 1 }",
+        ],
+    );
+}
+
+#[test]
+fn levels_inherit_as_in_nginx() {
+    let text = "http { proxy_connect_timeout 5s; client_max_body_size 2m;
+        server { listen 80; proxy_read_timeout 7s; client_max_body_size 3m;
+            location / { proxy_pass http://10.0.0.1; }
+            location /up/ { client_max_body_size 0; proxy_read_timeout 9s; proxy_pass http://10.0.0.1; } } }
+        events {}";
+    check(
+        text,
+        &[
+            "limits = { head = \"32KiB\", headers = 256, target = \"8KiB\", body = \"3MiB\" }",
+            "timeouts = { connect = \"5s\", first_byte = \"7s\", progress = \"7s\", tunnel_idle = \"7s\" }",
+            "timeouts = { connect = \"5s\", first_byte = \"9s\", progress = \"9s\", tunnel_idle = \"9s\" }",
+            "body_max = \"1073741824GiB\"",
+        ],
+    );
+    let sizes = fates(&imported(text), "client_max_body_size");
+    assert!(sizes[0].starts_with("ignored"), "the server overrides it: {sizes:?}");
+    assert_eq!(sizes[1..], ["mapped", "mapped"]);
+}
+
+#[test]
+fn proxy_pass_with_a_path_replaces_the_prefix() {
+    for (location, pass, line) in [
+        ("/a/", "http://10.0.0.1/", "replace_prefix = \"/\""),
+        ("/a/", "http://10.0.0.1/b/", "replace_prefix = \"/b/\""),
+        ("/a", "http://10.0.0.1/b", "replace_prefix = \"/b\""),
+        ("/", "http://10.0.0.1/b/", "replace_prefix = \"/b/\""),
+        ("/a", "http://10.0.0.1/", "# nginx sends `//x` for `/a/x`; the door one slash less"),
+        ("/a/", "http://10.0.0.1/b", "# the door cannot pass requests on like this"),
+    ] {
+        check(&server(&format!("location {location} {{ proxy_pass {pass}; }}")), &[line]);
+    }
+    let cut = "location /a/ { rewrite ^/a/(.*)$ /$1 break; proxy_pass http://10.0.0.1; }";
+    check(&server(cut), &["replace_prefix = \"/\""]);
+    let slash = server("location /a/ { proxy_pass http://10.0.0.1; }");
+    check(
+        &slash,
+        &["path = { exact = \"/a\" }", "redirect = { status = 301, location = \"/a/{query}\" }"],
+    );
+}
+
+#[test]
+fn redirects_keep_host_path_and_query() {
+    for (directive, status, location) in [
+        ("return 301 https://$host$request_uri;", 301, "https://{host}{path}{query}"),
+        ("return https://a.example/;", 302, "https://a.example/"),
+        ("return 308 $scheme://a.example$uri$is_args$args;", 308, "http://a.example{path}{query}"),
+        (
+            "rewrite ^ https://$server_name$request_uri? permanent;",
+            301,
+            "https://{host}{path}{query}",
+        ),
+        ("rewrite ^(.*)$ https://a.example$1 redirect;", 302, "https://a.example{path}{query}"),
+        ("rewrite ^/(.*)$ https://a.example/$1 permanent;", 301, "https://a.example{path}{query}"),
+    ] {
+        let line = format!("redirect = {{ status = {status}, location = \"{location}\" }}");
+        check(&server(directive), &[&line]);
+    }
+}
+
+#[test]
+fn conditions_on_host_and_scheme_become_routes() {
+    let text = "server { listen 80; listen 443 ssl; server_name a.example www.a.example;
+        ssl_certificate a.pem; ssl_certificate_key a.key;
+        if ($host = www.a.example) { return 301 https://a.example$request_uri; }
+        if ($scheme = http) { return 301 https://$host$request_uri; }
+        location / { proxy_pass http://10.0.0.1; } }
+        server { listen 80 default_server; return 404; }";
+    check(
+        text,
+        &[
+            "host = \"www.a.example\"",
+            "redirect = { status = 301, location = \"https://a.example{path}{query}\" }",
+            "redirect = { status = 301, location = \"https://{host}{path}{query}\" }",
+            "listen = [\"http\"]",
+            "listen = [\"https\"]",
+            "respond = { status = 404 }",
+        ],
+    );
+    assert_eq!(fates(&imported(text), "if"), ["mapped", "mapped"]);
+}
+
+#[test]
+fn what_guards_a_location_closes_it() {
+    for guard in [
+        "auth_basic \"x\";",
+        "auth_request /auth;",
+        "deny 10.0.0.1; allow all;",
+        "allow 10.0.0.0/8; deny all;",
+        "deny all;",
+        "limit_except GET { deny all; }",
+    ] {
+        let text = server(&format!("location / {{ {guard} proxy_pass http://10.0.0.1; }}"));
+        check(&text, &["respond = { status = 403 }"]);
+        assert!(!imported(&text).text.contains("pool ="), "{guard}");
+    }
+    let open = server("location / { auth_basic off; allow all; proxy_pass http://10.0.0.1; }");
+    check(&open, &["pool = \"10.0.0.1-80\""]);
+}
+
+#[test]
+fn locations_of_expressions_are_paths_or_refused() {
+    check(
+        &server("location ~ ^/(a|b)/ { proxy_pass http://10.0.0.1; }"),
+        &["path = \"/a\"", "path = \"/b\""],
+    );
+    check(
+        &server("location ~ ^/users/([^/]+)$ { proxy_pass http://10.0.0.1; }"),
+        &["path = \"/users/{p1}\""],
+    );
+    for (text, reason) in [
+        ("location ~ \\.php$ { proxy_pass http://10.0.0.1; }", "without `^`"),
+        ("location ~* ^/api/ { proxy_pass http://10.0.0.1; }", "case of their letters"),
+        (
+            "location ~ ^/a/ {} location /a/b/ { proxy_pass http://10.0.0.1; }",
+            "asks this expression before",
+        ),
+        ("location ^~ /a/ {} location ~ ^/a/b/ {}", "`^~` around it"),
+    ] {
+        let fates = fates(&imported(&server(text)), "location").join(" ");
+        assert!(fates.contains(reason), "{text}: {fates}");
+    }
+}
+
+#[test]
+fn the_rules_of_nginx_alone_are_found_where_it_says_so() {
+    for (text, expected) in [
+        (
+            "upstream a {\n ip_hash;\n server 10.0.0.1;\n server 10.0.0.2; }",
+            "inconsistent-hash 2:2",
+        ),
+        (
+            "upstream a { hash $uri consistent; server 10.0.0.1;\n server 10.0.0.2 backup; }",
+            "backup-with-hash 2:2",
+        ),
+        ("upstream a { hash x consistent; server 10.0.0.1; }", "narrow-hash-key 1:14"),
+        ("upstream a {\nserver api.internal; }", "name-resolved-once 2:1"),
+        (
+            "location / { proxy_next_upstream error non_idempotent; proxy_pass http://10.0.0.1; }",
+            "unsafe-retry 1:14",
+        ),
+        ("location ~ ^/(a+)+$ { }", "catastrophic-regex 1:1"),
+        ("location /a { proxy_pass http://10.0.0.1/b; }", "path-rewritten 1:15"),
+        ("location / { proxy_pass http://$http_host; }", "client-chosen-upstream 1:14"),
+        ("location / { allow 10.0.0.0/8; proxy_pass http://10.0.0.1; }", "allow-without-deny 1:14"),
+        ("location /s { stub_status; }", "admin-exposed 1:15"),
+    ] {
+        assert_eq!(rules(text), [expected], "{text}");
+    }
+}
+
+#[test]
+fn findings_of_the_door_stand_where_the_original_says_so() {
+    let text = "events {}\nhttp {\n upstream api {\n  server 10.0.0.1;\n  server 10.0.0.1;\n }\n\
+                server { listen 80;\n  location / { proxy_pass http://api; } } }";
+    let imported = imported(text);
+    let findings = check_imported(&imported, &environment());
+    let found: Vec<(&str, usize)> = findings.iter().map(|found| (found.rule, found.line)).collect();
+    assert!(found.contains(&("no-health-check", 3)), "{found:?}");
+    assert!(found.contains(&("duplicate-server", 5)), "{found:?}");
+}
+
+#[test]
+fn includes_are_followed_and_bounded() {
+    let files = Memory::new([
+        (MAIN, "events {}\nhttp { include conf.d/*.conf; include loop.conf; include none.conf; }"),
+        ("/etc/nginx/conf.d/b.conf", "server { listen 81; }"),
+        ("/etc/nginx/conf.d/a.conf", "server { listen 82; types { include mime; } }"),
+        ("/etc/nginx/mime", "text/html html;"),
+        ("/etc/nginx/loop.conf", "include loop.conf;"),
+    ]);
+    let imported = import(Dialect::Nginx, Path::new(MAIN), &files);
+    let names: Vec<&str> = imported.sources.iter().map(|source| source.name.as_str()).collect();
+    assert_eq!(
+        names[1..],
+        [
+            "/etc/nginx/conf.d/a.conf",
+            "/etc/nginx/mime",
+            "/etc/nginx/conf.d/b.conf",
+            "/etc/nginx/loop.conf"
+        ]
+    );
+    let found: Vec<String> = imported
+        .findings
+        .iter()
+        .map(|f| format!("{} {}:{}:{}", f.rule, f.file, f.line, f.column))
+        .collect();
+    assert_eq!(found, ["unreadable-file 0:2:50", "include-cycle 4:1:1"]);
+    all_covered(&imported);
+}
+
+#[test]
+fn mistakes_of_syntax_have_their_place() {
+    for (text, expected) in [
+        ("events {", "syntax 1:9"),
+        ("events {}\nhttp { server { listen 80;", "syntax 2:27"),
+        ("events {}\n}", "syntax 2:1"),
+        ("events {}\nuser 'a'b;", "syntax 2:9"),
+        ("user a", "syntax 1:1"),
+        ("http;\nevents {}", "syntax 1:1"),
+        ("user a {}\nevents {}", "syntax 1:1"),
+        ("http { content_by_lua_block { \"}\" -- } \n", "syntax 1:29"),
+    ] {
+        assert_eq!(rules(text), [expected], "{text}");
+    }
+    let lua = "location / { content_by_lua_block { local a = '}' --[[ } ]] if a then ngx.say([[}]]) end } }";
+    assert!(rules(lua).is_empty());
+}
+
+/// Where the statements of a text start, found without the importer's own lexer.
+fn statements(text: &str) -> Vec<usize> {
+    let mut starts = Vec::new();
+    let mut begun = false;
+    let before = |at: usize| text.get(..at).unwrap_or_default();
+    let from = |at: usize| text.get(at..).unwrap_or_default();
+    let mut characters = text.char_indices();
+    while let Some((at, character)) = characters.next() {
+        match character {
+            '#' if !begun || before(at).ends_with(char::is_whitespace) => {
+                characters.find(|(_, c)| *c == '\n');
+                continue;
+            }
+            ';' | '{' | '}' => {
+                begun = false;
+                continue;
+            }
+            _ if character.is_whitespace() => continue,
+            _ => {}
+        }
+        if !begun {
+            starts.push(at);
+            begun = true;
+        }
+        match character {
+            '\\' => drop(characters.next()),
+            '$' if from(at).starts_with("${") => drop(characters.next()),
+            '"' | '\'' if before(at).is_empty() || before(at).ends_with(char::is_whitespace) => {
+                while let Some((_, inner)) = characters.next() {
+                    match inner {
+                        '\\' => drop(characters.next()),
+                        _ if inner == character => break,
+                        _ => {}
+                    }
+                }
+            }
+            _ => {}
+        }
+    }
+    starts
+}
+
+/// Every statement of every file lies in the place of exactly one directive.
+fn all_covered(imported: &Imported) {
+    for (file, source) in imported.sources.iter().enumerate() {
+        let of_file: Vec<&Directive> =
+            imported.directives.iter().filter(|directive| directive.file == file).collect();
+        for start in statements(&source.text) {
+            let covering =
+                of_file.iter().filter(|directive| directive.span.contains(&start)).count();
+            let near: String = source
+                .text
+                .chars()
+                .skip(source.text.get(..start).unwrap_or_default().chars().count())
+                .take(30)
+                .collect();
+            assert_eq!(covering, 1, "{}: {near}", source.name);
+        }
+        for pair in of_file.windows(2) {
+            assert!(pair[0].span.end <= pair[1].span.start, "{pair:?}");
+        }
+    }
+}
+
+#[test]
+fn no_directive_is_dropped() {
+    for text in [include_str!("nginx-site.conf"), include_str!("nginx-odd.conf")] {
+        let imported = imported(text);
+        all_covered(&imported);
+        assert!(
+            imported.findings.iter().all(|found| found.rule != "syntax"),
+            "{:?}",
+            imported.findings
+        );
+    }
+}
+
+/// Words and signs that make most of the language reachable.
+fn soup() -> impl Strategy<Value = String> {
+    let words = vec![
+        "http {",
+        "server {",
+        "location",
+        "upstream a {",
+        "if ($host = a)",
+        "{",
+        "}",
+        ";",
+        "listen 80",
+        "listen 443 ssl",
+        "proxy_pass http://a",
+        "proxy_pass http://b.c/d",
+        "/",
+        "/a/",
+        "~ ^/(a|b)/",
+        "= /x",
+        "^~ /y",
+        "@n",
+        "return 301",
+        "https://$host$request_uri",
+        "server 10.0.0.1",
+        "weight=5000",
+        "backup",
+        "hash $uri",
+        "server_name a.b *.c ~d",
+        "rewrite ^/a/(.*)$ /$1 break",
+        "set $v http://a",
+        "proxy_pass $v",
+        "try_files $uri @n",
+        "deny all",
+        "allow 1.2.3.4",
+        "include mime",
+        "types {",
+        "map $a $b {",
+        "include nginx.conf",
+        "root /x",
+        "bogus",
+        "\"",
+        "'",
+        "\\",
+        "${",
+        "#",
+        "\n",
+        "content_by_lua_block {",
+        "limit_except GET {",
+        "client_max_body_size 0",
+        "keepalive_timeout 0",
+        "return 200 \"\u{0}ü\"",
+        "listen [::]:80 ipv6only=off default_server",
+        "set_real_ip_from 10.0.0.0/8",
+        "real_ip_header X-Forwarded-For",
+        "proxy_next_upstream http_502",
+        "proxy_next_upstream_tries 99",
+        "ssl_protocols TLSv1.3",
+    ];
+    prop::collection::vec(prop::sample::select(words), 0..60).prop_map(|words| words.join(" "))
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig { cases: 512, failure_persistence: None, rng_seed: proptest::test_runner::RngSeed::Fixed(4), ..ProptestConfig::default() })]
+
+    /// Whatever the text, the TOML parses and each directive has one place.
+    #[test]
+    fn any_soup_of_directives_is_survived(text in soup()) {
+        let files = Memory::new([(MAIN, text.as_str()), ("/etc/nginx/mime", "a b; c d;")]);
+        let imported = import(Dialect::Nginx, Path::new(MAIN), &files);
+        for pair in imported.directives.windows(2) {
+            prop_assert!(pair[0].file < pair[1].file || pair[0].span.end <= pair[1].span.start, "{pair:?}");
+        }
+        let findings = check_imported(&imported, &environment());
+        let own = imported.findings.iter().filter(|found| found.rule == "syntax").count();
+        let all = findings.iter().filter(|found| found.rule == "syntax").count();
+        if own == 0 {
+            all_covered(&imported);
+        }
+        prop_assert_eq!(own, all, "{}", &imported.text);
+    }
+
+    #[test]
+    fn any_text_is_survived(text in ".{0,400}") {
+        let imported = imported(&text);
+        prop_assert!(imported.sources.len() == 1);
+    }
+}
+
+/// So many copies of a text, with their numbers for `#`.
+fn many(count: usize, text: &str) -> String {
+    (1..=count).map(|number| text.replace('#', &number.to_string())).collect()
+}
+
+#[test]
+fn hostile_files_are_bounded() {
+    for text in [
+        "a{".repeat(100_000),
+        "a ".repeat(1_500_000),
+        "a;".repeat(400_000),
+        format!("location ~ ({} {{}}", "(a+)+".repeat(800)),
+        "#".repeat(2_000_000),
+        server(&"location /a { proxy_pass http://b; } ".repeat(20_000)),
+        many(8_000, "server { listen 8080; server_name a#.b; }"),
+        many(8_000, "server { listen #; return 204; }"),
+        server(&many(20_000, "location /a#/ { proxy_pass http://b; }")),
+        format!(
+            "upstream a {{ {} }} server {{ {} }}",
+            many(5_000, "server a#;"),
+            many(2_000, "location /a# { proxy_pass http://a; proxy_read_timeout #; }")
+        ),
+    ] {
+        let imported = imported(&text);
+        assert!(imported.directives.len() <= 200_000);
+        assert!(imported.text.len() < 32 << 20);
+    }
+}

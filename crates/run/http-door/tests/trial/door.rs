@@ -1,0 +1,242 @@
+//! A worker on a thread of its own, a server that answers with its name, and a plain client.
+
+use std::io::{Read, Write};
+use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
+use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use http_door::live::{Known, Live};
+use http_door::worker::{self, Command, Shared};
+use model::Name;
+use model::configuration::{
+    Action, Admin, Balance, Changes, ClientLimits, ClientTimeouts, Configuration,
+    Door as DoorSettings, Ejection, ErrorFormat, ForwardedStyle, Invariants, Listener, PathPattern,
+    Pool, Retries, Route, Server, ServerAddress, ServerTimeouts, Telemetry,
+};
+use net::clock;
+use telemetry::Registry;
+use tokio::sync::mpsc;
+
+const SECONDS: Duration = Duration::from_secs(30);
+
+/// What differs between the configurations of these tests.
+pub(crate) struct Setup {
+    pub(crate) version: &'static str,
+    pub(crate) server: SocketAddr,
+    pub(crate) methods: Vec<Name>,
+    pub(crate) balance: Balance,
+}
+
+/// One worker with one listener.
+pub(crate) struct Door {
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) live: Arc<Live>,
+    address: SocketAddr,
+    commands: mpsc::Sender<Command>,
+    _changes: mpsc::Receiver<worker::ServerChange>,
+}
+
+impl Door {
+    pub(crate) fn start(setup: Setup) -> Self {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        socket.set_nonblocking(true).expect("a socket can be nonblocking");
+        let address = socket.local_addr().expect("a bound socket has an address");
+        let registry = Arc::new(Registry::new(1));
+        let (sender, changes) = mpsc::channel(16);
+        let shared = Shared::new(Arc::clone(&registry), None, sender);
+        let live = build(setup, address, None);
+        let (commands, receiver) = mpsc::channel(16);
+        commands.try_send(Command::Listen("web".into(), socket)).expect("it has room");
+        let serving = Arc::clone(&live);
+        // It ends when the commands do and its connections have: nobody need wait for it.
+        drop(std::thread::spawn(move || worker::run(0, shared, serving, receiver)));
+        Self { registry, live, address, commands, _changes: changes }
+    }
+
+    pub(crate) fn build(&self, setup: Setup, previous: Option<&Live>) -> Arc<Live> {
+        build(setup, self.address, previous)
+    }
+
+    pub(crate) fn tell(&self, command: Command) {
+        self.commands.try_send(command).expect("the worker runs and follows");
+    }
+
+    pub(crate) fn connect(&self) -> TcpStream {
+        let stream = TcpStream::connect(self.address).expect("the door listens");
+        stream.set_read_timeout(Some(SECONDS)).expect("the time is not zero");
+        stream
+    }
+}
+
+fn build(setup: Setup, address: SocketAddr, previous: Option<&Live>) -> Arc<Live> {
+    let configuration = Arc::new(configuration(setup, address));
+    Arc::new(
+        Live::build(&configuration, &Known::default(), previous, clock::now())
+            .expect("there is no TLS to load"),
+    )
+}
+
+fn configuration(setup: Setup, address: SocketAddr) -> Configuration {
+    Configuration {
+        version: setup.version.into(),
+        door: DoorSettings { workers: 1, drain: SECONDS, connections_max: 100, state: None },
+        listeners: vec![listener(address)],
+        pools: vec![pool(setup.server, setup.balance)],
+        routes: vec![Route {
+            name: "all".into(),
+            listeners: Vec::new(),
+            hosts: Vec::new(),
+            path: PathPattern::Prefix("/".into()),
+            methods: setup.methods,
+            headers: Vec::new(),
+            action: Action::Forward { pool: 0, replace_prefix: None },
+            body_bytes_max: None,
+            total_timeout: None,
+        }],
+        admin: Admin { socket: None, tcp: None },
+        telemetry: Telemetry { access_log: None },
+        invariants: Invariants::default(),
+        changes: Changes::default(),
+        allowances: Vec::new(),
+    }
+}
+
+fn listener(address: SocketAddr) -> Listener {
+    Listener {
+        name: "web".into(),
+        address,
+        tls: None,
+        trusted_proxies: Vec::new(),
+        forwarded: ForwardedStyle::XForwarded,
+        limits: ClientLimits {
+            head_bytes_max: 32 * 1024,
+            headers_max: 100,
+            target_bytes_max: 8 * 1024,
+            body_bytes_max: 1024,
+            connections_max: 100,
+            connections_per_address_max: 100,
+        },
+        timeouts: ClientTimeouts {
+            handshake: SECONDS,
+            head: SECONDS,
+            body: SECONDS,
+            keep_alive: SECONDS,
+        },
+        errors: ErrorFormat::Text,
+    }
+}
+
+fn pool(server: SocketAddr, balance: Balance) -> Pool {
+    let address = ServerAddress::Socket(server);
+    Pool {
+        name: "api".into(),
+        servers: vec![Server { address, weight: 1, zone: None, drain: false }],
+        balance,
+        zone: None,
+        check: None,
+        tls: None,
+        timeouts: ServerTimeouts {
+            connect: SECONDS,
+            first_byte: SECONDS,
+            progress: SECONDS,
+            total: None,
+            idle: SECONDS,
+            tunnel_idle: SECONDS,
+        },
+        retries: Retries {
+            attempts_max: 1,
+            budget: 0.0,
+            budget_min_per_second: 0,
+            on_status: false,
+        },
+        ejection: Ejection { failures: 0, pause: SECONDS, pause_max: SECONDS, share_max: 0.5 },
+        slow_start: Duration::ZERO,
+        in_flight_max: 100,
+        idle_max: 10,
+        resolve: SECONDS,
+        capacity: None,
+        peak_per_second: None,
+    }
+}
+
+/// A server that answers with its name; `/wait` is answered when it is released.
+pub(crate) struct Origin {
+    pub(crate) address: SocketAddr,
+    waiting: Receiver<()>,
+    released: SyncSender<()>,
+}
+
+impl Origin {
+    pub(crate) fn start(name: &'static str) -> Self {
+        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+        let address = socket.local_addr().expect("a bound socket has an address");
+        let (tell, waiting) = sync_channel(1);
+        let (released, release) = sync_channel(1);
+        let release = Arc::new(Mutex::new(release));
+        let serve = move |stream: TcpStream| -> JoinHandle<()> {
+            let (tell, release) = (tell.clone(), Arc::clone(&release));
+            std::thread::spawn(move || answer(stream, name, &tell, &release))
+        };
+        drop(std::thread::spawn(move || socket.incoming().flatten().map(serve).for_each(drop)));
+        Self { address, waiting, released }
+    }
+
+    pub(crate) fn has_request_waiting(&self) {
+        self.waiting.recv_timeout(SECONDS).expect("the request arrives");
+    }
+
+    pub(crate) fn release(&self) {
+        self.released.send(()).expect("the server runs");
+    }
+}
+
+fn answer(mut stream: TcpStream, name: &str, tell: &SyncSender<()>, release: &Mutex<Receiver<()>>) {
+    // The door sends a head of this size in one piece.
+    let mut head = [0; 4096];
+    while let Ok(count @ 1..) = stream.read(&mut head) {
+        if head[..count].starts_with(b"GET /wait ") {
+            tell.send(()).expect("the test waits for it");
+            release.lock().expect("nobody panicked").recv().expect("the test releases it");
+        }
+        let length = name.len();
+        let text = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}");
+        if stream.write_all(text.as_bytes()).is_err() {
+            return;
+        }
+    }
+}
+
+pub(crate) fn get(client: &mut TcpStream, path: &str, headers: &str) -> (u16, String) {
+    send(client, "GET", path, headers);
+    receive(client)
+}
+
+pub(crate) fn post(client: &mut TcpStream) -> (u16, String) {
+    send(client, "POST", "/", "content-length: 0\r\n");
+    receive(client)
+}
+
+pub(crate) fn send(client: &mut TcpStream, method: &str, path: &str, headers: &str) {
+    let head = format!("{method} {path} HTTP/1.1\r\nhost: example.org\r\n{headers}\r\n");
+    client.write_all(head.as_bytes()).expect("the door reads");
+}
+
+/// The status and the body of a response that says its length.
+pub(crate) fn receive(client: &mut TcpStream) -> (u16, String) {
+    let mut text = String::new();
+    let mut bytes = [0; 4096];
+    loop {
+        let count = client.read(&mut bytes).expect("the door answers in time");
+        assert!(count > 0, "the connection ended after {text:?}");
+        text.push_str(std::str::from_utf8(&bytes[..count]).expect("it is text"));
+        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
+        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+        let length: usize = length.and_then(|text| text.parse().ok()).expect("it says its length");
+        if body.len() == length {
+            let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+            return (status.expect("it has a status"), body.to_owned());
+        }
+    }
+}
