@@ -24,6 +24,8 @@ struct Shared {
     complaints: Mutex<Vec<String>>,
     open: AtomicUsize,
     stopping: AtomicBool,
+    /// Whether another proxy than the door may ask, in HTTP/1.0.
+    takes_1_0: bool,
 }
 
 impl Shared {
@@ -49,6 +51,24 @@ impl Backend {
             if peer.read_body(&mut request) {
                 peer.note(&request);
                 handler(&request, peer);
+            }
+        })
+    }
+
+    /// As [`Backend::start`], for other proxies too: nginx asks in HTTP/1.0 unless it is told not
+    /// to, and the connection ends with the answer then. The door must ask in HTTP/1.1.
+    #[must_use]
+    pub fn for_any_proxy(handler: impl Fn(&Request, &mut Peer) + Send + Sync + 'static) -> Self {
+        let listener = TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
+        let shared = Shared { takes_1_0: true, ..Shared::default() };
+        Self::sharing(listener, shared, move |head, peer| {
+            let mut request = head.clone();
+            if peer.read_body(&mut request) {
+                peer.note(&request);
+                handler(&request, peer);
+            }
+            if request.version == "HTTP/1.0" {
+                peer.close();
             }
         })
     }
@@ -83,8 +103,16 @@ impl Backend {
         listener: TcpListener,
         handler: impl Fn(&Request, &mut Peer) + Send + Sync + 'static,
     ) -> Self {
+        Self::sharing(listener, Shared::default(), handler)
+    }
+
+    fn sharing(
+        listener: TcpListener,
+        shared: Shared,
+        handler: impl Fn(&Request, &mut Peer) + Send + Sync + 'static,
+    ) -> Self {
         let address = listener.local_addr().expect("a listening socket has an address");
-        let shared = Arc::new(Shared::default());
+        let shared = Arc::new(shared);
         let handler: Arc<Handler> = Arc::new(handler);
         let acceptor = std::thread::spawn({
             let shared = Arc::clone(&shared);
@@ -214,7 +242,7 @@ impl Peer {
         while !self.closed {
             let Some(head) = self.until(b"\r\n\r\n") else { return };
             let head = String::from_utf8_lossy(&head).into_owned();
-            let request = match Request::parse(&head) {
+            let request = match Request::parse(&head, self.shared.takes_1_0) {
                 Ok(request) => request,
                 Err(why) => {
                     let complaint = format!("the door sent a malformed head, {why}: {head:?}");

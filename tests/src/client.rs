@@ -172,7 +172,27 @@ impl Client {
     /// When it is not whole, or not well-formed.
     #[track_caller]
     pub fn try_response(&mut self, asked_with_head: bool) -> Result<Response, Broken> {
-        let mut response = self.response_head()?;
+        let response = self.response_head()?;
+        self.try_rest_of(response, asked_with_head)
+    }
+
+    /// Reads what follows the head of a response that [`Client::response_head`] gave.
+    ///
+    /// # Panics
+    /// As [`Client::response`].
+    #[track_caller]
+    pub fn rest_of(&mut self, head: Response, asked_with_head: bool) -> Response {
+        match self.try_rest_of(head, asked_with_head) {
+            Ok(response) => response,
+            Err(broken) => panic!("no whole response: {broken:?}"),
+        }
+    }
+
+    fn try_rest_of(
+        &mut self,
+        mut response: Response,
+        asked_with_head: bool,
+    ) -> Result<Response, Broken> {
         match response.ending(asked_with_head).map_err(Broken::Malformed)? {
             Ending::Length(length) => {
                 let whole = self.fill_until(|buffer| buffer.len() >= length);

@@ -10,6 +10,7 @@
 mod admin;
 mod backend;
 mod client;
+pub mod compared;
 mod door;
 mod echoes;
 pub mod fort;

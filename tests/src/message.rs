@@ -76,7 +76,7 @@ pub struct Request {
 }
 
 impl Request {
-    pub(crate) fn parse(head: &str) -> Result<Self, String> {
+    pub(crate) fn parse(head: &str, takes_1_0: bool) -> Result<Self, String> {
         let (line, rest) = head.split_once("\r\n").ok_or("no line end")?;
         let mut words = line.split(' ');
         let (Some(method), Some(target), Some(version), None) =
@@ -93,7 +93,8 @@ impl Request {
             ([length], []) => is_decimal(length),
             _ => false,
         };
-        if !one_framing || headers.all("host").len() != 1 || version != "HTTP/1.1" {
+        let is_known = version == "HTTP/1.1" || (takes_1_0 && version == "HTTP/1.0");
+        if !one_framing || headers.all("host").len() != 1 || !is_known {
             return Err("not exactly one framing and one Host on HTTP/1.1".to_owned());
         }
         Ok(Self {

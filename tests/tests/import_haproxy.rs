@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 
-use black_box::{Backend, Client, Door, eventually_some, tidegate};
+use black_box::compared::{ask, named};
+use black_box::{Door, eventually_some, tidegate};
 use socket2::{Domain, Socket, Type};
 
 /// A port that nobody else is given: held by a socket that is bound and never listens. HAProxy
@@ -22,7 +23,7 @@ fn held_port() -> (Socket, u16) {
 struct Haproxy(Child);
 
 impl Haproxy {
-    fn start(file: &Path, port: u16) -> Self {
+    fn start(file: &Path, ports: [u16; 2], text: &str) -> Self {
         let child = Command::new("haproxy")
             .arg("-db")
             .arg("-f")
@@ -33,8 +34,10 @@ impl Haproxy {
             .spawn()
             .expect("HAProxy is installed");
         let haproxy = Self(child);
-        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, port));
-        eventually_some("HAProxy listens", || std::net::TcpStream::connect(address).ok());
+        for port in ports.iter().filter(|port| text.contains(&format!(":{port}"))) {
+            let address = SocketAddr::from((Ipv4Addr::LOCALHOST, *port));
+            eventually_some("HAProxy listens", || std::net::TcpStream::connect(address).ok());
+        }
         haproxy
     }
 }
@@ -46,55 +49,49 @@ impl Drop for Haproxy {
     }
 }
 
-/// Status, location, and which back end answered.
-type Answer = (u16, Option<String>, Option<String>);
-
-/// Asks in the way `METHOD HOST TARGET`, perhaps with header lines behind.
-fn ask(address: SocketAddr, request: &str) -> Answer {
-    let mut words = request.splitn(4, ' ');
-    let mut next = || words.next().unwrap_or_default();
-    let (method, host, target, lines) = (next(), next(), next(), next());
-    let lines = if lines.is_empty() { String::new() } else { format!("{lines}\r\n") };
-    let mut client = Client::connect(address);
-    let head = format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n{lines}\r\n");
-    let answer = if method == "HEAD" {
-        client.send(head);
-        client.response_to_head()
-    } else {
-        client.ask(head)
-    };
-    let server = answer.header("x-server").map(str::to_owned);
-    (answer.status, answer.header("location").map(str::to_owned), server)
+/// The name of the listener that has this port in an imported configuration.
+fn listener(own: &str, port: u16) -> String {
+    let address = format!("\"127.0.0.1:{port}\"");
+    let table = own.split("[listen.").find(|table| table.contains(&address));
+    table.and_then(|table| table.split(']').next()).expect("every port is imported").to_owned()
 }
 
 /// Serves `text` by HAProxy and, imported, by the door, and compares their answers. In the text
-/// `{listen}` is the address to listen on, and `{a}`, `{b}`, `{c}` are servers.
+/// `{listen}` and `{more}` are addresses to listen on, `{a}`, `{b}`, `{c}` are servers, and `{pem}`
+/// is a certificate with its key. A request that begins with `more` goes to the second address.
 fn check(text: &str, requests: &[&str]) {
-    let servers: Vec<Backend> = ["a", "b", "c"]
-        .iter()
-        .map(|name| {
-            Backend::answering(format!(
-                "HTTP/1.1 200 OK\r\nContent-Length: 0\r\nX-Server: {name}\r\n\r\n"
-            ))
-        })
-        .collect();
-    let (_held, port) = held_port();
-    let mut text = text.replace("{listen}", &format!("127.0.0.1:{port}"));
+    let servers = ["a", "b", "c"].map(named);
+    let folder = tempfile::tempdir().expect("temporary folders can be made");
+    let pem = folder.path().join("site.pem");
+    let made = rcgen::generate_simple_self_signed(["site.test".to_owned()]).expect("keys are made");
+    let both = format!("{}{}", made.cert.pem(), made.signing_key.serialize_pem());
+    std::fs::write(&pem, both).expect("the folder is writable");
+    let held = [held_port(), held_port()];
+    let ports = [held[0].1, held[1].1];
+    let mut text = text.replace("{pem}", &pem.display().to_string());
+    for (name, port) in ["{listen}", "{more}"].iter().zip(ports) {
+        text = text.replace(name, &format!("127.0.0.1:{port}"));
+    }
     for (name, server) in ["{a}", "{b}", "{c}"].iter().zip(&servers) {
         text = text.replace(name, &server.address().to_string());
     }
-    let folder = tempfile::tempdir().expect("temporary folders can be made");
     let file = folder.path().join("haproxy.cfg");
     std::fs::write(&file, &text).expect("the folder is writable");
-    let _haproxy = Haproxy::start(&file, port);
+    let _haproxy = Haproxy::start(&file, ports, &text);
 
     let imported = tidegate(&["import", &file.display().to_string()]);
     assert_eq!(imported.code, Some(0), "everything is carried over: {}", imported.stderr);
-    let own = imported.stdout.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:0");
+    let mut own = imported.stdout.clone();
+    for port in ports {
+        own = own.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:0");
+    }
     let door = Door::start(&own);
     for request in requests {
+        let more = request.strip_prefix("more ");
+        let port = ports[usize::from(more.is_some())];
+        let request = more.unwrap_or(request);
         let theirs = ask(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), request);
-        let ours = ask(door.first_address(), request);
+        let ours = ask(door.address(&listener(&imported.stdout, port)), request);
         assert_eq!(ours, theirs, "{request}\n{own}");
     }
 }
@@ -257,6 +254,141 @@ backend api from inner
             "GET api.app.test /v1/things",
             "POST api.app.test /v1/things Content-Length: 0",
             "GET API.app.test /robots.txt",
+        ],
+    );
+}
+
+#[test]
+fn a_home_server_for_clients_and_for_other_servers() {
+    let text = format!(
+        "{DEFAULTS}
+frontend clients
+    bind {{listen}}
+    http-request set-header X-Forwarded-Proto https if {{ ssl_fc }}
+    http-request set-header X-Forwarded-Proto http if !{{ ssl_fc }}
+    http-request set-header X-Forwarded-For %[src]
+    acl chat-host hdr(host) -i chat.test
+    acl chat-path path_beg /_chat/
+    acl chat-path path_beg /_app/client/
+    use_backend chat if chat-host chat-path
+    default_backend pages
+frontend federation
+    bind {{more}}
+    http-request set-header X-Forwarded-For %[src]
+    http-request deny deny_status 404 if {{ path_beg /_app/admin/ }}
+    default_backend chat
+backend chat
+    server chat {{a}} check
+backend pages
+    server pages {{b}}
+"
+    );
+    check(
+        &text,
+        &[
+            "GET chat.test /",
+            "GET chat.test /_chat/versions",
+            "GET CHAT.test /_chat/a%2Fb?x=1",
+            "POST:300 chat.test /_app/client/login",
+            "HEAD chat.test /_chat/media",
+            "UPGRADE chat.test /_chat/sync",
+            "GET chat.test /_app/admin/users",
+            "GET other.test /_chat/versions",
+            "more GET chat.test /_chat/federation",
+            "more GET other.test /",
+            "more POST:40 other.test /_chat/send",
+            "more GET chat.test /_app/admin/users",
+            "more UPGRADE chat.test /x",
+        ],
+    );
+}
+
+#[test]
+fn a_clear_listener_that_leads_to_the_one_with_tls() {
+    let text = format!(
+        "{DEFAULTS}
+frontend site
+    bind {{listen}} name clear
+    bind {{more}} name secure ssl crt {{pem}}
+    option forwardfor
+    http-request redirect scheme https code 301 if !{{ ssl_fc }} !{{ path_beg /.well-known/ }}
+    use_backend challenges if {{ path_beg /.well-known/acme-challenge/ }}
+    default_backend site
+backend site
+    balance random
+    option httpchk
+    http-check send meth GET uri / ver HTTP/1.1 hdr host site.test
+    server one {{a}} maxconn 100
+backend challenges
+    server one {{b}}
+"
+    );
+    check(
+        &text,
+        &[
+            "GET site.test /",
+            "GET site.test /a%2Fb?x=1&y=%20",
+            "HEAD other.test /x",
+            "POST:30 site.test /form",
+            "GET site.test /.well-known/acme-challenge/token",
+            "GET site.test /.well-known/security.txt",
+            "GET site.test /.well-known",
+        ],
+    );
+}
+
+#[test]
+fn objects_beside_pages() {
+    let text = format!(
+        "{DEFAULTS}
+frontend public
+    bind {{listen}} name clear
+    log global
+    option httplog
+    option dontlognull
+    monitor-uri /alive
+    maxconn 50
+    use_backend objects if {{ hdr(host) -i img.site.test }}
+    use_backend objects if {{ path_beg /img/ /css/ }}
+    http-request redirect prefix https://www.site.test code 302 if {{ hdr(host) site.test }} {{ method GET }}
+    default_backend pages
+frontend operators
+    bind {{more}}
+    monitor-uri /alive
+    use_backend objects if {{ path_beg /metrics }}
+    http-request deny deny_status 403
+backend objects
+    balance roundrobin
+    option prefer-last-server
+    option redispatch
+    retries 2
+    server one {{c}}
+backend pages
+    balance leastconn
+    timeout server 20s
+    server one {{a}} maxconn 500
+    server two {{b}} maxconn 500 disabled
+"
+    );
+    check(
+        &text,
+        &[
+            "GET www.site.test /",
+            "GET www.site.test /alive",
+            "HEAD www.site.test /alive",
+            "GET www.site.test /img/a.png",
+            "GET www.site.test /img",
+            "GET www.site.test /css/deep/a.css?v=1",
+            "GET img.site.test /",
+            "POST:10 IMG.site.test /upload",
+            "GET site.test /page?x=1",
+            "GET site.test /img/a.png",
+            "POST:10 site.test /form",
+            "UPGRADE www.site.test /live",
+            "more GET www.site.test /",
+            "more GET www.site.test /alive",
+            "more GET www.site.test /metrics",
+            "more POST:10 www.site.test /x",
         ],
     );
 }

@@ -4,7 +4,8 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use black_box::{Backend, Client, Door, eventually, response, tidegate};
+use black_box::compared::{ask, named};
+use black_box::{Door, eventually, tidegate};
 
 /// Ports that nobody uses: all are bound at the same time, so that they differ.
 fn free_ports() -> [u16; 2] {
@@ -40,36 +41,6 @@ impl Drop for Nginx {
     }
 }
 
-/// A server that says who it is and which path it saw.
-fn named(name: &'static str) -> Backend {
-    Backend::start(move |request, peer| {
-        let lines = format!("X-Server: {name}\r\nX-Path: {}\r\n", request.target);
-        peer.send(response(200, &lines, ""));
-    })
-}
-
-/// Status, location, body, which server answered, and which path it saw.
-type Answer = (u16, Option<String>, String, Option<String>, Option<String>);
-
-/// Asks `METHOD HOST TARGET`. A location on the same host is compared by its path: nginx writes
-/// its own address into it.
-fn ask(address: SocketAddr, request: &str) -> Answer {
-    let words: Vec<&str> = request.split(' ').collect();
-    let [method, host, target] = words[..] else { panic!("{request} is METHOD HOST TARGET") };
-    let mut client = Client::connect(address);
-    let answer = client.ask(format!("{method} {target} HTTP/1.1\r\nHost: {host}\r\n\r\n"));
-    let header = |name: &str| answer.header(name).map(str::to_owned);
-    let location = header("location").map(|location| {
-        let own = [format!("http://{host}:{}", address.port()), format!("http://{host}")];
-        let path = own.iter().find_map(|own| location.strip_prefix(own.as_str()));
-        path.filter(|path| path.starts_with('/')).map_or(location.clone(), str::to_owned)
-    });
-    // Only what the configuration says is compared: pages of errors are each one's own.
-    let is_own = answer.status == 200 && header("x-server").is_none();
-    let body = if is_own { answer.text() } else { String::new() };
-    (answer.status, location, body, header("x-server"), header("x-path"))
-}
-
 /// Serves `http`, the content of a block `http`, by nginx and, imported, by the door, and compares
 /// their answers. In the text `{one}` and `{two}` are addresses to listen on, and `{a}`, `{b}`,
 /// `{c}` are servers. A request begins with the number of the address it goes to.
@@ -91,7 +62,6 @@ events {{ worker_connections 512; }}
 http {{
   access_log off; client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy;
   fastcgi_temp_path {dir}/fastcgi; uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
-  proxy_http_version 1.1; proxy_set_header Connection '';
   include sites/*.conf;
 }}
 "
@@ -254,4 +224,158 @@ fn a_redirecting_address_beside_the_site() {
             "2 GET site.test /a%20b",
         ],
     );
+}
+
+#[test]
+fn a_registry_whose_paths_lead_to_two_services() {
+    let http = "
+        upstream core { server {a}; keepalive 4; }
+        upstream portal { server {b}; }
+        server {
+            listen {one};
+            server_tokens off;
+            client_max_body_size 0;
+            proxy_buffering off; proxy_request_buffering off;
+            location / { proxy_pass http://portal/; proxy_set_header Host $host; }
+            location /c/ { proxy_pass http://core/c/; }
+            location /api/ { proxy_pass http://core/api/; proxy_http_version 1.1; }
+            location /v1/ { return 404; }
+            location /v2/ { proxy_pass http://core/v2/; proxy_set_header Host $http_host;
+                proxy_read_timeout 900; }
+            location /service/ { proxy_pass http://core/service/; }
+            location /service/notifications { return 404; }
+        }
+        server { listen {two};
+            location = /metrics { proxy_pass http://{c}; }
+            location / { return 404; } }";
+    check(
+        http,
+        &[
+            "1 GET registry.test /",
+            "1 GET registry.test /account/sign-in?next=%2F",
+            "1 HEAD registry.test /",
+            "1 GET registry.test /c",
+            "1 GET registry.test /c/login",
+            "1 POST:300 registry.test /c/login",
+            "1 GET registry.test /api/v2.0/projects?page=2",
+            "1 GET registry.test /v1/search",
+            "1 GET registry.test /v1",
+            "1 GET registry.test /v2/",
+            "1 HEAD registry.test /v2/a/b/manifests/latest",
+            "1 POST:4000 registry.test /v2/a/b/blobs/uploads/",
+            "1 GET registry.test /service/token?scope=x",
+            "1 GET registry.test /service/notifications",
+            "1 GET registry.test /service/notifications/x",
+            "2 GET registry.test /metrics",
+            "2 GET registry.test /metrics/x",
+            "2 GET registry.test /",
+        ],
+    );
+}
+
+#[test]
+fn an_intake_beside_a_site_with_moved_assets() {
+    let http = "
+        proxy_http_version 1.1;
+        proxy_redirect off;
+        proxy_set_header Connection '';
+        proxy_set_header Host $host;
+        proxy_set_header X-Forwarded-For $remote_addr;
+        proxy_set_header X-Forwarded-Proto $scheme;
+        client_max_body_size 2k;
+        upstream intake { zone intake 64k; server {a}; keepalive 2; }
+        upstream site { zone site 64k; server {b}; keepalive 2; }
+        server {
+            listen {one};
+            location /api/store/ { proxy_pass http://intake; }
+            location ~ ^/api/([^/]+)/envelope$ { proxy_pass http://intake; }
+            location ^~ /relays/ { proxy_pass http://intake; client_max_body_size 1m; }
+            location ~* ^/(Media|files)/ { proxy_pass http://intake; }
+            location / { proxy_pass http://site; }
+            location /_assets/ { proxy_pass http://site/_static/dist/; proxy_hide_header X-A; }
+            location /_static/ { proxy_pass http://site; }
+        }
+        server { listen {two} default_server; server_name _;
+            return 301 https://$host$request_uri; }";
+    check(
+        http,
+        &[
+            "1 GET site.test /",
+            "1 HEAD site.test /settings/",
+            "1 POST:90 site.test /api/store/?key=1",
+            "1 POST:3000 site.test /api/store/",
+            "1 POST:90 site.test /api/7/envelope?key=1",
+            "1 GET site.test /api/store/envelope",
+            "1 GET site.test /Media/a",
+            "1 POST:90 site.test /api/7/envelope/x",
+            "1 GET site.test /api/0/projects/",
+            "1 POST:3000 site.test /relays/register",
+            "1 POST:3000 site.test /auth/login",
+            "1 GET site.test /relays",
+            "1 GET site.test /_assets/app.js?v=1",
+            "1 GET site.test /_assets",
+            "1 GET site.test /_static/a/b.css",
+            "1 GET other.test /a%2Fb?c=%20",
+            "2 GET site.test /x?y=1",
+            "2 POST:9 other.test /form",
+            "2 HEAD site.test /",
+        ],
+    );
+}
+
+#[test]
+fn a_dashboard_with_a_live_channel_and_a_second_service() {
+    let http = "
+        map $http_upgrade $connection_upgrade { default upgrade; '' close; }
+        upstream dashboard { server {a}; }
+        upstream streaming { server {b} fail_timeout=0; }
+        server {
+            listen {one};
+            server_name stats.test;
+            location / { proxy_set_header Host $http_host; proxy_pass http://dashboard; }
+            location /api/live/ { proxy_http_version 1.1;
+                proxy_set_header Upgrade $http_upgrade;
+                proxy_set_header Connection $connection_upgrade;
+                proxy_set_header Host $http_host; proxy_pass http://dashboard; }
+            location ^~ /api/v1/streaming { proxy_http_version 1.1; proxy_buffering off;
+                proxy_set_header Upgrade $http_upgrade;
+                proxy_set_header Connection \"upgrade\"; proxy_read_timeout 1h;
+                proxy_pass http://streaming; }
+            location /events { proxy_http_version 1.1;
+                proxy_set_header Upgrade $http_upgrade;
+                proxy_set_header Connection $connection_upgrade;
+                proxy_pass http://{c}/events; }
+        }
+        server { listen {two}; server_name stats.test; return 308 http://stats.test$request_uri; }";
+    check(
+        http,
+        &[
+            "1 GET stats.test /",
+            "1 GET stats.test /d/home?from=now-1h&to=now",
+            "1 HEAD stats.test /public/app.js",
+            "1 POST:500 stats.test /api/query",
+            "1 UPGRADE stats.test /api/live/ws",
+            "1 GET stats.test /api/live/ws",
+            "1 GET stats.test /api/live",
+            "1 UPGRADE stats.test /api/v1/streaming",
+            "1 UPGRADE stats.test /api/v1/streaming/user?stream=x",
+            "1 UPGRADE stats.test /events",
+            "1 POST:7 stats.test /events/x",
+            "1 GET other.test /",
+            "2 GET stats.test /d/home?x",
+            "2 POST:7 stats.test /x",
+        ],
+    );
+}
+
+#[test]
+fn what_the_door_does_nearly_the_same_is_said_by_the_import() {
+    let folder = tempfile::tempdir().expect("temporary folders can be made");
+    let file = folder.path().join("nginx.conf");
+    let text =
+        "events {} http { server { listen 80; location /api { proxy_pass http://127.0.0.1; } } }";
+    std::fs::write(&file, text).expect("the folder is writable");
+    let imported = tidegate(&["import", &file.display().to_string()]);
+    assert_eq!(imported.code, Some(0), "{}", imported.stderr);
+    assert!(imported.stderr.contains("warning[inexact-import]"), "{}", imported.stderr);
 }

@@ -48,6 +48,12 @@ pub(crate) fn run(arguments: &ImportArguments) -> ExitCode {
     if arguments.json {
         return finish(&format!("{}\n", import::render_import_json(&imported)), code);
     }
+    // What the door does nearly the same is no reason to fail, and nothing to find out later.
+    let is_inexact = |finding: &&settings::Finding| finding.rule == "inexact-import";
+    let inexact: Vec<_> = imported.findings.iter().filter(is_inexact).cloned().collect();
+    if !inexact.is_empty() {
+        complain(&settings::render_text(&inexact, &imported.sources, false));
+    }
     complain(&format!("what was not carried over:\n{}", import::render_import_text(&imported)));
     finish(&imported.text, code)
 }

@@ -134,11 +134,12 @@ impl Changer {
 
     /// One change, from its text to the swap.
     async fn walk(&mut self, proposal: Proposal) -> Result<Changed, Refusal> {
-        self.refuse_while_undecided(&proposal)?;
         self.refuse_stale(&proposal).await?;
+        // Certificates must not wait until an open change is decided.
         if proposal.source.text == self.live.text {
             return self.live_again(&proposal).await;
         }
+        self.refuse_while_undecided(&proposal)?;
         let judged = self.judged(&proposal).await?;
         if proposal.dry {
             return Ok(dry(judged));

@@ -171,8 +171,15 @@ impl Operator {
             let built = Live::build(configuration, &known, Some(&current), clock::now());
             built.map_or(live, Arc::new)
         };
-        self.end_trial().await;
+        // The same text with its certificates read again: what is tried goes on, with its own.
+        let again = live.configuration().version == current.configuration().version;
+        if !again {
+            self.end_trial().await;
+        }
         self.swap(&live, opened).await;
+        if again && self.trial.is_some() {
+            self.rebuild().await;
+        }
     }
 
     async fn swap(&mut self, live: &Arc<Live>, opened: Vec<Opened>) {

@@ -151,7 +151,8 @@ impl Changer {
         self.trim(&configuration);
     }
 
-    /// A person goes back.
+    /// A person goes back. While a candidate is tried, back to what is live ends the trial, and
+    /// so does going live with another; a rollback that is refused leaves the trial as it is.
     pub(super) async fn roll_back(
         &mut self,
         author: String,
@@ -159,29 +160,33 @@ impl Changer {
     ) -> Result<Changed, Refusal> {
         self.refuse_while_unwritten()?;
         let words = format!("rolled back by {author}: {}", back.reason);
-        if self.open.as_ref().is_some_and(|open| open.candidate().is_some()) {
-            let generation = self.end_trial(&words).await;
-            if back.to.is_none() {
-                let result = "the trial has ended; what was live stays".to_owned();
-                return Ok(Changed { generation, result, ..Changed::default() });
-            }
-        }
+        let tried = self.open.as_ref().is_some_and(|open| open.candidate().is_some());
         let live = self.live.generation.number;
         let target = match back.to {
             Some(to) => Arc::new(self.stage.desk.book.get(to).await?),
+            None if tried => Arc::clone(&self.live),
             None => self.confirmed_before_live().await?,
         };
         let to = target.generation.number;
         if target.text == self.live.text {
+            if tried {
+                let generation = self.end_trial(&words).await;
+                let result = "the trial has ended; what was live stays".to_owned();
+                return Ok(Changed { generation, result, ..Changed::default() });
+            }
             let detail = format!("the text of generation {to} is live already, as {live}");
             return Err(Refusal::new(RefusalKind::Stale, detail));
         }
         let configuration = self.configuration_of(&target).await.map_err(cannot_be_served)?;
         let prepared = self.prepared(&configuration).await?;
         let new = self.back_to(&target, (author, back.reason), false).await;
-        let verdict = Verdict { number: live, state: GenerationState::RolledBack, why: words };
+        let why = words.clone();
+        let verdict = Verdict { number: live, state: GenerationState::RolledBack, why };
         let generation = self.stage.desk.book.write(Entry::Replace(verdict, new)).await?;
         self.swapped(prepared).await?;
+        if tried {
+            drop(self.end_trial(&words).await);
+        }
         self.open = None;
         self.take_live(generation.clone(), target.text.clone());
         let number = generation.number;
