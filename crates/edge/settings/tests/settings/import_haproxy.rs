@@ -238,17 +238,37 @@ fn what_is_left_out_says_why() {
 }
 
 #[test]
-fn front_ends_with_other_routes_are_refused() {
+fn front_ends_that_answer_alike_share_routes_and_others_have_their_own() {
     let text = "frontend plain\n bind :80\n http-request redirect scheme https\n\
                 frontend tls\n bind :443\n default_backend a\n\
                 frontend more\n bind :444\n default_backend a\n\
                 backend a\n server a 10.0.0.1:80\n";
-    writes(text, &["[listen.tls]", "[listen.more]"]);
-    let told = left_out(text);
-    assert_eq!(told.len(), 3, "{told:?}");
-    assert!(
-        told[0].starts_with("6:1 frontend: refused: its requests go elsewhere than those of `tls`")
-    );
+    let expected = [
+        "[routes.a]\nlisten = [\"tls\", \"more\"]\npool = \"a\"",
+        "[routes.redirect]\nlisten = [\"plain\"]\nredirect = { status = 302, location = \"https://{host}{path}{query}\" }",
+    ];
+    writes(text, &expected);
+    assert_eq!(left_out(text), Vec::<String>::new());
+}
+
+#[test]
+fn listeners_with_and_without_tls_know_which_they_are() {
+    let text = "frontend web\n bind :80\n bind :443 ssl crt /c.pem\n\
+                http-request redirect scheme https if !{ ssl_fc } { path_beg /api }\n\
+                http-request set-header X-Forwarded-Proto https if { ssl_fc }\n\
+                default_backend a\n\
+                backend a\n server a 10.0.0.1:80\n";
+    let expected = [
+        "[listen.web]\naddress = \"0.0.0.0:80\"",
+        "[listen.web-2]\naddress = \"0.0.0.0:443\"",
+        "[routes.redirect]\nlisten = [\"web\"]\npath = \"/api\"",
+        "[routes.a]\nlisten = [\"web\"]\npool = \"a\"",
+        "[routes.a-2]\nlisten = [\"web-2\"]\npool = \"a\"",
+    ];
+    writes(text, &expected);
+    assert_eq!(left_out(text), Vec::<String>::new());
+    // What the line says is told once, though it is read for either kind of listener.
+    assert_eq!(import(&format!("{DEFAULTS}{text}")).findings.len(), 1);
 }
 
 #[test]

@@ -203,9 +203,20 @@ fn locations_of_expressions_are_paths_or_refused() {
         &server("location ~ ^/users/([^/]+)$ { proxy_pass http://10.0.0.1; }"),
         &["path = \"/users/{p1}\""],
     );
+    // A template of the door is asked before longer prefixes, as the expression is.
+    check(
+        &server(
+            "location ~ ^/a/([^/]+)/e$ { proxy_pass http://10.0.0.1; } location /a/b/ { return 403; }",
+        ),
+        &["path = \"/a/{p1}/e\"", "path = \"/a/b\""],
+    );
     for (text, reason) in [
+        (
+            "location ~ ^/a/([^/]+)/e$ {} location ^~ /a/b/ { proxy_pass http://10.0.0.1; }",
+            "first; the door takes a template before it",
+        ),
         ("location ~ \\.php$ { proxy_pass http://10.0.0.1; }", "without `^`"),
-        ("location ~* ^/api/ { proxy_pass http://10.0.0.1; }", "case of their letters"),
+        ("location ~* ^/api/ { deny all; }", "case of their letters"),
         (
             "location ~ ^/a/ {} location /a/b/ { proxy_pass http://10.0.0.1; }",
             "asks this expression before",
@@ -235,10 +246,12 @@ fn the_rules_of_nginx_alone_are_found_where_it_says_so() {
             "unsafe-retry 1:14",
         ),
         ("location ~ ^/(a+)+$ { }", "catastrophic-regex 1:1"),
-        ("location /a { proxy_pass http://10.0.0.1/b; }", "path-rewritten 1:15"),
+        ("location /a/ { proxy_pass http://10.0.0.1/b/; }", "path-rewritten 1:16"),
+        ("location /a { proxy_pass http://10.0.0.1; }", "inexact-import 1:1"),
+        ("location ~* ^/(a|b)/ { proxy_pass http://10.0.0.1; }", "inexact-import 1:1"),
         ("location / { proxy_pass http://$http_host; }", "client-chosen-upstream 1:14"),
         ("location / { allow 10.0.0.0/8; proxy_pass http://10.0.0.1; }", "allow-without-deny 1:14"),
-        ("location /s { stub_status; }", "admin-exposed 1:15"),
+        ("location = /s { stub_status; }", "admin-exposed 1:17"),
     ] {
         assert_eq!(rules(text), [expected], "{text}");
     }

@@ -26,6 +26,8 @@ pub(super) struct Account {
     pub(super) ledger: Ledger,
     /// The options of `default-server` lines that were split: several proxies may inherit one.
     pub(super) defaults: BTreeMap<Item, Vec<Choice>>,
+    /// Differences that were told.
+    different: BTreeSet<(Item, String)>,
     /// Missing timeouts that were told: file, place, keyword.
     pub(super) missing: BTreeSet<(usize, usize, &'static str)>,
 }
@@ -39,6 +41,10 @@ impl Account {
 
     /// The door does nearly the same as `line` says: how it differs.
     pub(super) fn differs(&mut self, line: &Line, difference: &str) {
+        // A line is read once for each front end that leads to it.
+        if !self.different.insert((line.item, difference.to_owned())) {
+            return;
+        }
         let finding = Finding::warning("inexact-import", 0..0, difference.to_owned());
         let finding = finding.label("the door does nearly the same");
         self.ledger.finding(&line.place(), finding);

@@ -231,13 +231,13 @@ fn criterion(words: &[&str], facts: Facts) -> Outcome {
         ("always_false", _) => asked(Expression::Constant(false)),
         ("ssl_fc", _) => match facts.is_tls {
             Some(is_tls) => asked(Expression::Constant(is_tls != is_zero(values))),
-            None => Err("routes are the same with and without TLS".to_owned()),
+            None => Err("it is not known whether a request here came over TLS".to_owned()),
         },
         ("dst_port", _) => match (facts.port, values.as_slice()) {
             (Some(port), ["eq", text] | [text]) => {
                 asked(Expression::Constant(text.parse() == Ok(port)))
             }
-            _ => Err("routes are the same at every listener".to_owned()),
+            _ => Err("it is not known at which port a request here came in".to_owned()),
         },
         ("path" | "url" | "capture.req.uri", _) => path(&criterion),
         ("hdr" | "req.hdr" | "req.fhdr", _) if criterion.argument.eq_ignore_ascii_case("host") => {

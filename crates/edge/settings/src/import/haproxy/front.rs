@@ -1,4 +1,10 @@
-//! Front ends: which one's routes are taken over, and the listeners of all that share them.
+//! Front ends: their listeners, and the routes of each.
+//!
+//! Where all front ends answer alike, their routes name no listener. Elsewhere each group that
+//! answers alike has routes of its own, for its listeners. A front end that has listeners both
+//! with and without TLS is looked at as two, so that `ssl_fc` is known in each.
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::super::Files;
 use super::super::writer::{Placed, Value};
@@ -7,18 +13,20 @@ use super::account::Account;
 use super::acl::Facts;
 use super::condition::{Expression, Host, Path};
 use super::global::Global;
-use super::items::Line;
+use super::items::{Item, Line};
 use super::listen::{self, Bind, Shared};
 use super::pool::Table;
 use super::proxy::Proxy;
-use super::routes::{self, Action, Route, Rule};
+use super::routes::{self, Action, Route};
 use super::rules::{self, World};
 
-/// A front end with its routes.
+/// Routes of all front ends, at most: as many as the door has.
+const ROUTES_MAX: usize = 10_000;
+
+/// A front end, or its part with or without TLS, with its routes.
 struct Front<'p, 's> {
     proxy: &'p Proxy<'s>,
     binds: Vec<Bind<'s>>,
-    facts: Facts,
     /// `None` when they are too many.
     routes: Option<Vec<Route>>,
 }
@@ -33,45 +41,83 @@ pub(super) fn fronts(
     let mut fronts = Vec::new();
     for proxy in live.iter().filter(|proxy| proxy.section.kind.has_clients()) {
         let binds = listen::binds(proxy, account);
-        if binds.is_empty() && is_back_end(proxy) {
-            continue;
+        if !binds.is_empty() || !is_back_end(proxy) {
+            fronts.extend(parts(proxy, binds, world, account));
         }
-        let facts = facts(&binds);
-        let rules = rules::rules(proxy, facts, world, account);
-        let routes = routes::routes(&rules).ok();
-        if let Some((_, taken)) = &routes {
-            let head = proxy.section.head.item;
-            let is_lost = |rule: &&Rule| {
-                !taken.contains(&rule.item)
-                    && rule.item != head
-                    && rule.when != Expression::Constant(false)
-            };
-            for rule in rules.iter().filter(is_lost) {
-                let place = account.items.place(rule.item);
-                let message = "no request gets here: rules before it take them all".to_owned();
-                account.breaks("unreachable-route", &place, message);
-            }
-        }
-        let routes = routes.map(|(routes, _)| routes);
-        fronts.push(Front { proxy, binds, facts, routes });
     }
     let Some(main) = main(&fronts) else { return (Vec::new(), Vec::new()) };
     let shared = Shared { global, is_forwarding: is_forwarding(live, account), files };
     let mut names = Names::default();
     let mut listeners = Vec::new();
+    // Front ends that answer alike: one of them, and the names of the listeners of all.
+    let mut groups: Vec<(&Front<'_, '_>, Vec<String>)> = vec![(main, Vec::new())];
+    let mut count = main.routes.as_ref().map_or(0, Vec::len);
     for front in &fronts {
-        if !is_same(front, main) {
-            refuse(front, main, account);
+        // Without a listener it can only be like the main one.
+        let others = if front.binds.is_empty() { 1 } else { groups.len() };
+        let known = groups.iter().take(others).position(|(other, _)| is_same(front, other));
+        let more = if known.is_none() { front.routes.as_ref().map_or(0, Vec::len) } else { 0 };
+        if let Some(reason) = objection(front, known.is_some(), count.saturating_add(more)) {
+            refuse(front, reason, account);
             continue;
         }
+        count += more;
         let mut unique = |name: &str| names.unique(name);
         let tables = listen::listeners(front.proxy, &front.binds, &shared, &mut unique, account);
+        let own = tables.iter().filter_map(|table| table.path.last().cloned());
+        match known.and_then(|known| groups.get_mut(known)) {
+            Some((_, names)) => names.extend(own),
+            None => groups.push((front, own.collect())),
+        }
         listeners.extend(tables);
     }
-    headers(live, main.facts, account);
+    headers(live, &fronts, account);
+    let is_alike = groups.len() == 1;
     let mut names = Names::default();
-    let routes = main.routes.iter().flatten();
-    (listeners, routes.map(|route| table(route, &mut names, account)).collect())
+    let mut routes = Vec::new();
+    for (front, listeners) in groups.iter().filter(|(_, own)| is_alike || !own.is_empty()) {
+        let listeners = if is_alike { &[][..] } else { listeners };
+        let own = front.routes.iter().flatten();
+        routes.extend(own.map(|route| table(route, listeners, &mut names, account)));
+    }
+    (listeners, routes)
+}
+
+/// A front end as its listeners see it: those without TLS and those with it.
+fn parts<'p, 's>(
+    proxy: &'p Proxy<'s>,
+    binds: Vec<Bind<'s>>,
+    world: &World<'_>,
+    account: &mut Account,
+) -> Vec<Front<'p, 's>> {
+    let (with, without): (Vec<_>, Vec<_>) = binds.into_iter().partition(Bind::is_tls);
+    let groups = match (without.is_empty(), with.is_empty()) {
+        (false, false) => vec![without, with],
+        (true, false) => vec![with],
+        (_, true) => vec![without],
+    };
+    let mut fronts = Vec::new();
+    let mut asked = BTreeSet::new();
+    let mut reached = BTreeSet::from([proxy.section.head.item]);
+    for binds in groups {
+        let rules = rules::rules(proxy, facts(&binds), world, account);
+        let possible = rules.iter().filter(|rule| rule.when != Expression::Constant(false));
+        asked.extend(possible.map(|rule| rule.item));
+        let routes = routes::routes(&rules).ok().map(|(routes, taken)| {
+            reached.extend(taken);
+            routes
+        });
+        if routes.is_none() {
+            reached.extend(rules.iter().map(|rule| rule.item));
+        }
+        fronts.push(Front { proxy, binds, routes });
+    }
+    for lost in asked.difference(&reached) {
+        let place = account.items.place(*lost);
+        let message = "no request gets here: rules before it take them all".to_owned();
+        account.breaks("unreachable-route", &place, message);
+    }
+    fronts
 }
 
 /// A `listen` section without `bind` is a back end by another name.
@@ -80,18 +126,20 @@ fn is_back_end(proxy: &Proxy<'_>) -> bool {
     proxy.section.kind.has_servers() && !has_bind
 }
 
+/// What is known of the requests that come in at `binds`.
 fn facts(binds: &[Bind<'_>]) -> Facts {
-    let with_tls = binds.iter().filter(|bind| bind.is_tls()).count();
-    let is_tls = match with_tls {
-        0 if !binds.is_empty() => Some(false),
-        count if count == binds.len() && count > 0 => Some(true),
-        _ => None,
-    };
+    let is_tls = common(binds.iter().map(Bind::is_tls));
     let port = match binds {
         [Bind { addresses, .. }] if addresses.len() == 1 => addresses.first().map(|a| a.port()),
         _ => None,
     };
     Facts { is_tls, port }
+}
+
+/// What all are; `None` when they differ, or there are none.
+fn common(mut all: impl Iterator<Item = bool>) -> Option<bool> {
+    let first = all.next()?;
+    all.all(|other| other == first).then_some(first)
 }
 
 /// The front end that matters most: the first that forwards anything.
@@ -110,14 +158,18 @@ fn is_same(front: &Front<'_, '_>, main: &Front<'_, '_>) -> bool {
         && routes.iter().zip(main).all(|(a, b)| Route { item: b.item, ..a.clone() } == *b)
 }
 
-fn refuse(front: &Front<'_, '_>, main: &Front<'_, '_>, account: &mut Account) {
-    let reason = match front.routes {
-        None => "its conditions are too many to be told apart by routes".to_owned(),
-        Some(_) => format!(
-            "its requests go elsewhere than those of `{}`, and routes are the same at every listener: import it as a door of its own",
-            main.proxy.name()
-        ),
-    };
+/// Why a front end is not taken over, if so.
+fn objection(front: &Front<'_, '_>, is_known: bool, count: usize) -> Option<&'static str> {
+    if front.routes.is_none() {
+        return Some("its conditions are too many to be told apart by routes");
+    }
+    if !is_known && front.binds.is_empty() {
+        return Some("it has no listener");
+    }
+    (count > ROUTES_MAX).then_some("with its routes there are more than the door has")
+}
+
+fn refuse(front: &Front<'_, '_>, reason: &'static str, account: &mut Account) {
     let is_of_clients = |line: &&Line| {
         matches!(
             line.text(0),
@@ -132,13 +184,13 @@ fn refuse(front: &Front<'_, '_>, main: &Front<'_, '_>, account: &mut Account) {
     };
     let section = front.proxy.section;
     for line in section.lines.iter().filter(is_of_clients) {
-        account.items.refused(line.item, reason.clone());
+        account.items.refused(line.item, reason);
     }
     if !section.kind.has_servers() {
-        account.items.refused(section.head.item, reason.clone());
+        account.items.refused(section.head.item, reason);
     }
     for choice in front.binds.iter().flat_map(|bind| &bind.choices) {
-        account.items.refused(choice.item, reason.clone());
+        account.items.refused(choice.item, reason);
     }
 }
 
@@ -168,8 +220,20 @@ fn is_forwarding_header(name: &str) -> bool {
 }
 
 /// `http-request set-header`: the door writes the forwarding headers, and no other.
-fn headers(live: &[&Proxy<'_>], facts: Facts, account: &mut Account) {
-    for line in live.iter().flat_map(|proxy| proxy.all("http-request")) {
+fn headers(live: &[&Proxy<'_>], fronts: &[Front<'_, '_>], account: &mut Account) {
+    let mut binds: BTreeMap<Item, Vec<bool>> = BTreeMap::new();
+    for front in fronts {
+        let own = binds.entry(front.proxy.section.head.item).or_default();
+        own.extend(front.binds.iter().map(Bind::is_tls));
+    }
+    // A back end has the requests of any.
+    let of_all = common(binds.values().flatten().copied());
+    let lines = live.iter().flat_map(|proxy| {
+        let own = binds.get(&proxy.section.head.item);
+        let is_tls = own.map_or(of_all, |own| common(own.iter().copied()));
+        proxy.all("http-request").map(move |line| (line, is_tls))
+    });
+    for (line, is_tls) in lines {
         if !matches!(line.text(1), "set-header" | "add-header") {
             continue;
         }
@@ -180,8 +244,8 @@ fn headers(live: &[&Proxy<'_>], facts: Facts, account: &mut Account) {
                 "x-forwarded-host",
                 "%[req.hdr(host)]" | "%[req.hdr(Host)]" | "%[hdr(host)]" | "%[hdr(Host)]",
             ) => true,
-            ("x-forwarded-proto", "https") => asks_tls || facts.is_tls == Some(true),
-            ("x-forwarded-proto", "http") => asks_tls || facts.is_tls == Some(false),
+            ("x-forwarded-proto", "https") => asks_tls || is_tls == Some(true),
+            ("x-forwarded-proto", "http") => asks_tls || is_tls == Some(false),
             ("x-forwarded-proto", value) => value.contains("ssl_fc,iif(https,http)"),
             _ => false,
         };
@@ -190,7 +254,7 @@ fn headers(live: &[&Proxy<'_>], facts: Facts, account: &mut Account) {
     }
 }
 
-fn table(route: &Route, names: &mut Names, account: &Account) -> Table {
+fn table(route: &Route, listeners: &[String], names: &mut Names, account: &Account) -> Table {
     let place = account.items.place(route.item);
     let mut keys = Vec::new();
     let texts = |texts: Vec<String>| match texts.as_slice() {
@@ -202,6 +266,10 @@ fn table(route: &Route, names: &mut Names, account: &Account) -> Table {
         Host::Wildcard(suffix) => Some(format!("*{suffix}")),
         Host::Exact(name) => Some(name.clone()),
     };
+    if !listeners.is_empty() {
+        let names = listeners.iter().map(|name| Value::text(name.clone()).here());
+        keys.push(("listen", Value::Array(names.collect()), place.clone()));
+    }
     let hosts: Vec<String> = route.hosts.iter().filter_map(host).collect();
     if !hosts.is_empty() {
         keys.push(("host", texts(hosts), place.clone()));

@@ -2,10 +2,9 @@
 //!
 //! Files become sections and lines (`section`), lines settings (`proxy`), settings tables
 //! (`pool`, `listen`) and rules (`rules`, `acl`), rules routes (`routes`). A request to HAProxy is
-//! decided by the listener it came in at, and by rules in their order; here the routes are the
-//! same at every listener, and the most specific one decides. So the routes of one front end are
-//! taken over, with the listeners of all that have the same routes; the other front ends are
-//! refused.
+//! decided by the listener it came in at, and by rules in their order; here the most specific
+//! route decides, of those for its listener. So each front end has routes of its own, and those
+//! that answer alike share theirs.
 //! Invariant: what becomes of a line is said once, and never left out (`items`).
 
 mod account;

@@ -11,11 +11,12 @@ use std::rc::Rc;
 use super::action::{Action, Answer, Context};
 use super::level::Level;
 use super::listen::body_max;
-use super::path::{Pattern, SEGMENT_NOTE, encoded};
+use super::path::{CASE_NOTE, Pattern, SEGMENT_NOTE, encoded};
 use super::regex::express;
 use super::site::Counted;
 use super::tree::Node;
 use super::walk::{Inside, level};
+use crate::finding::Finding;
 use crate::import::Place;
 use crate::import::writer::Value;
 
@@ -102,6 +103,11 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Vec<Planned> {
             continue;
         }
         context.site.mapped(location.node);
+        if let Some(note) = note {
+            let finding = Finding::warning("inexact-import", 0..0, note.to_owned());
+            let finding = finding.label("the door does nearly the same");
+            context.site.finding(&location.node.place, finding);
+        }
         let action = context.action(location, &locations.named);
         let around = &context.server.place;
         let body = body_max(&location.level, around);
@@ -226,11 +232,19 @@ fn patterns(location: &Location<'_>, prefixes: &Prefixes) -> Result<Found, Strin
             Ok((vec![Pattern::Segments(path)], Some(SEGMENT_NOTE)))
         }
         Kind::Expression { ignores_case } => {
-            let expressed = express(&location.text, ignores_case)?;
+            let expressed = express(&location.text)?;
             for pattern in &expressed.patterns {
                 meets(pattern, prefixes)?;
             }
-            Ok((expressed.patterns, expressed.note))
+            if !ignores_case || !expressed.has_letters {
+                return Ok((expressed.patterns, expressed.note));
+            }
+            // Servers take or leave a path in other letters; a refusal must not be got around.
+            let forwards = location.node.children().iter().any(|node| node.name == "proxy_pass");
+            if !forwards {
+                return Err("the door compares paths with the case of their letters".to_owned());
+            }
+            Ok((expressed.patterns, Some(CASE_NOTE)))
         }
     }
 }
@@ -247,8 +261,14 @@ fn meets(pattern: &Pattern, prefixes: &Prefixes) -> Result<(), String> {
     }
     let mut below =
         prefixes.iter().filter(|(prefix, _)| prefix.len() > base.len() && prefix.starts_with(base));
-    match below.find(|(_, is_firm)| !**is_firm) {
+    // A template of the door is asked before any prefix, as an expression of nginx is before all
+    // but firm ones.
+    let is_template = matches!(pattern, Pattern::Template(_));
+    match below.find(|(_, is_firm)| **is_firm == is_template) {
         None => Ok(()),
+        Some((prefix, _)) if is_template => Err(format!(
+            "nginx asks the longer location `^~ {prefix}` first; the door takes a template before it"
+        )),
         Some((prefix, _)) => Err(format!(
             "nginx asks this expression before the longer location `{prefix}`; the door takes the longer path"
         )),

@@ -7,6 +7,10 @@
 pub(super) const SEGMENT_NOTE: &str = "nginx also sends paths here that only begin with these letters; a prefix of the door ends \
      with a segment";
 
+/// Said where nginx takes letters of either case.
+pub(super) const CASE_NOTE: &str = "nginx also sends paths here whose letters are in the other case, or that only begin with these; \
+     the door compares whole segments, and the case of their letters";
+
 /// A set of paths.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Pattern {
