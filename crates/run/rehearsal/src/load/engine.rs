@@ -122,7 +122,7 @@ impl Engine {
         while !self.is_over() {
             now = self.fire_due(now);
             let mut next = self.next_due();
-            if self.patient && next.since(now) <= PATIENCE {
+            if self.patient && next.since(now) <= PATIENCE && !self.poller.is_awake_for(next) {
                 Poller::sleep(now, next);
                 now = self.fire_due(clock::now());
                 let gives_up = self.deadlines.next().is_some_and(|deadline| deadline <= now);

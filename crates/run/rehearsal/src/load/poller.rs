@@ -79,6 +79,11 @@ impl Poller {
         epoll::add(&self.epoll, file, EventData::new_u64(token), EventFlags::IN)
     }
 
+    /// Whether the processor was woken early for this due time, and is not to sleep before it.
+    pub(super) fn is_awake_for(&self, until: Timestamp) -> bool {
+        self.awake_for == Some(until)
+    }
+
     /// Sleeps to the due time, whatever the sockets do.
     pub(super) fn sleep(now: Timestamp, until: Timestamp) {
         let left = until.since(now);
