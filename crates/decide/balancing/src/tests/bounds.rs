@@ -9,6 +9,7 @@
 
 use model::fact::ServerState;
 use proptest::prelude::*;
+use proptest::test_runner::RngSeed;
 
 use super::*;
 
@@ -106,7 +107,12 @@ fn expected(pool: &Pool, tried: &[usize]) -> Vec<f64> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, ..ProptestConfig::default() })]
+    // A fixed seed: what fails once in many runs is found on purpose, not by who comes by.
+    #![proptest_config(ProptestConfig {
+        cases: 96,
+        rng_seed: RngSeed::Fixed(5),
+        ..ProptestConfig::default()
+    })]
 
     #[test]
     fn no_state_makes_one_server_take_more_than_its_bound(
