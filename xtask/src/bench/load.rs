@@ -34,9 +34,7 @@ const RATE_ERROR_MAX: f64 = 0.000_3;
 const LATE_P99_US_MAX: f64 = 100.0;
 const PERCENTILE_ERROR_MAX: f64 = 0.02;
 const TO_WRK_MAX: f64 = 1.3;
-/// Both send on time at this rate. Less than this is hardly to be had: a bare loop in C that sleeps,
-/// sends and reads costs as much as oha does.
-const TO_OHA_MAX: f64 = 1.0;
+const TO_OHA_MAX: f64 = 0.6;
 
 /// How `bench load` runs.
 #[derive(Debug, clap::Args)]
