@@ -76,6 +76,14 @@ pub(super) struct Running {
     log: PathBuf,
 }
 
+/// What a program said, and what it cost.
+pub(super) struct Measured {
+    pub(super) output: String,
+    pub(super) errors: String,
+    pub(super) cpu_seconds: f64,
+    pub(super) status: std::process::ExitStatus,
+}
+
 impl Workshop {
     /// Starts a program on a core; its output goes to a log in the folder.
     pub(super) fn start(
@@ -114,6 +122,14 @@ impl Workshop {
 
     /// As [`Self::run`]; gives its CPU time, user and system of all its threads, in seconds too.
     pub(super) fn run_measured(&self, command: &[String]) -> anyhow::Result<(String, f64)> {
+        let measured = self.measure(command)?;
+        let Measured { output, errors, cpu_seconds, status } = measured;
+        ensure!(status.success(), "{} failed: {output}{errors}", command.join(" "));
+        Ok((output, cpu_seconds))
+    }
+
+    /// Runs a program on the load generator's core to its end, whatever it says.
+    pub(super) fn measure(&self, command: &[String]) -> anyhow::Result<Measured> {
         let log = self.folder.join("measured.log");
         let output = File::create(&log).context("cannot make a log")?;
         let errors = self.folder.join("measured.errors");
@@ -130,10 +146,8 @@ impl Workshop {
         )?;
         let used = ticked_seconds(child.id());
         let status = child.wait()?;
-        let text = std::fs::read_to_string(&log)?;
-        let errors = std::fs::read_to_string(&errors)?;
-        ensure!(status.success(), "{} failed: {text}{errors}", command.join(" "));
-        Ok((text, used?))
+        let (output, errors) = (std::fs::read_to_string(&log)?, std::fs::read_to_string(&errors)?);
+        Ok(Measured { output, errors, cpu_seconds: used?, status })
     }
 
     fn command(&self, core: usize, command: &[String]) -> Command {
