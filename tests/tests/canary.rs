@@ -178,8 +178,13 @@ fn a_share_is_served_by_the_candidate_and_says_so() {
     for (target, told) in &expected {
         assert_eq!(lines[target]["configuration"], told.as_str(), "{}", lines[target]);
     }
+    // What only the candidate has shows like the rest, while it is tried.
+    let shown =
+        || door.metric("tidegate_server_weight", &[&format!("server=\"{}\"", new.address())]);
+    eventually("the candidate's server is among the metrics", || shown() > 0.5);
     end(&door);
     soon_only(&mut client, "old");
+    eventually("it is no longer", || shown() < 0.5);
 }
 
 fn with_session(number: usize) -> String {
@@ -460,6 +465,19 @@ fn a_candidate_that_fails_is_undone() {
     let beyond = at_most(all - failed, all, 1.0 - 0.3 * 0.3);
     assert!(failed > 0 && beyond > CHANCE, "{failed} of {all} failed");
     assert_eq!((after.failed, after.servers.get("failing")), (0, None), "{:?}", after.causes);
+}
+
+#[test]
+fn a_candidate_that_loses_a_route_is_undone() {
+    let _alone = alone();
+    let samples = samples(&["one", "two"]);
+    let before = Setup::at(&[samples[0].address(), samples[1].address()]).more(CHANGES);
+    let door = before.start();
+    let candidate = before.clone().route("host = \"moved.example\"");
+    let (generation, _, after) = harmful(&door, &candidate, 0.3);
+    let verdict = generation["verdict"].to_string();
+    assert!(verdict.contains("failed, of the live generation"), "{verdict}");
+    assert_eq!(after.failed, 0, "{:?}", after.causes);
 }
 
 #[test]

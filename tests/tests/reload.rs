@@ -306,7 +306,8 @@ fn a_server_can_be_drained() {
 #[test]
 fn what_is_in_flight_ends_well() {
     let samples = samples(&["one", "two"]);
-    let mut door = setup(&samples).start();
+    // Fifty at once are more than servers that are not known yet would be given.
+    let mut door = setup(&samples).pool("adaptive = false").start();
     let mut idle: Vec<Client> = (0..20).map(|_| Client::to(&door)).collect();
     for client in &mut idle {
         assert_eq!(client.get("/").status, 200);

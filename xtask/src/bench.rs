@@ -14,9 +14,11 @@ mod forwarder;
 mod http;
 mod idle;
 mod load;
+mod overload;
 mod pacer;
 mod plan;
 mod processes;
+mod refusal;
 mod report;
 mod summary;
 mod wrk;
@@ -30,6 +32,10 @@ pub(crate) enum Command {
     Http(http::Options),
     /// How exact the load generator is, and what it costs beside wrk and oha.
     Load(load::Options),
+    /// Goodput against offered load, beside peers without limits and with limits set by hand.
+    Overload(overload::Options),
+    /// What it costs to refuse a request, and to be asked whether one is let in.
+    Refusal(refusal::Options),
     /// What `tidegate plan` foresees of ten kinds of change, beside what then happened.
     Plan(plan::Options),
 }
@@ -43,6 +49,8 @@ pub(crate) enum Part {
     Backend(backend::Options),
     /// Answer each request after a known time.
     Delayed(delayed::Options),
+    /// Measure the admission of requests that are let in.
+    Admit(refusal::admit::Options),
     /// Forward bytes, nothing more.
     Forward(forwarder::Options),
     /// Send requests at a fixed rate, whatever comes back.
@@ -54,6 +62,8 @@ pub(crate) fn run(command: &Command) -> anyhow::Result<Outcome> {
     match command {
         Command::Http(options) => http::run(options),
         Command::Load(options) => load::run(options),
+        Command::Overload(options) => overload::run(options),
+        Command::Refusal(options) => refusal::run(options),
         Command::Plan(options) => plan::run(options),
     }
 }
@@ -64,6 +74,7 @@ pub(crate) fn run_part(part: &Part) -> anyhow::Result<Outcome> {
         Part::Confine(options) => processes::confine(options).map(|()| Outcome::Clean),
         Part::Backend(options) => backend::run(options).map(|()| Outcome::Clean),
         Part::Delayed(options) => delayed::run(options).map(|()| Outcome::Clean),
+        Part::Admit(options) => refusal::part(options).map(|()| Outcome::Clean),
         Part::Forward(options) => forwarder::run(options).map(|()| Outcome::Clean),
         Part::Pace(options) => pacer::run(options).map(|()| Outcome::Clean),
     }

@@ -19,7 +19,7 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 8] = [
+const NEEDS: [Need; 9] = [
     Need { name: "nginx", package: "nginx-light", present: || shell::find("nginx").is_some() },
     Need { name: "haproxy", package: "haproxy", present: || shell::find("haproxy").is_some() },
     Need { name: "wrk", package: "wrk", present: || shell::find("wrk").is_some() },
@@ -41,6 +41,12 @@ const NEEDS: [Need; 8] = [
         // Debian also starts a cluster of the system's: the tests use their own and leave it alone.
         package: "postgresql",
         present: postgresql,
+    },
+    Need {
+        name: "redis-server",
+        // Debian also starts one of the system's: the tests start their own on free ports.
+        package: "redis-server",
+        present: || shell::find("redis-server").is_some(),
     },
 ];
 

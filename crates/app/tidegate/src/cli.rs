@@ -76,6 +76,8 @@ pub(crate) enum Command {
     Rollback(change::RollbackArguments),
     /// Let a generation stay that was applied with `--confirm-within`
     Confirm(change::ConfirmArguments),
+    /// Show the registered clients of a running door, and switch one off or on
+    Client(crate::commands::client::ClientArguments),
     /// Translate an nginx or HAProxy configuration
     Import(crate::commands::import::ImportArguments),
     /// Print the JSON Schema of the configuration

@@ -43,6 +43,7 @@ fn main() -> ExitCode {
         Command::Diff(arguments) => commands::change::diff(&arguments),
         Command::Rollback(arguments) => commands::change::rollback(&arguments),
         Command::Confirm(arguments) => commands::change::confirm(&arguments),
+        Command::Client(arguments) => commands::client::run(&arguments),
         Command::Import(arguments) => commands::import::run(&arguments),
         Command::Schema => commands::papers::schema(),
         Command::Completions { shell } => commands::papers::completions(shell),

@@ -14,10 +14,12 @@ mod facts;
 mod judge;
 mod open;
 mod operator;
+mod quotas;
 mod settle;
 mod sockets;
 mod stage;
 mod start;
+mod switches;
 
 use std::process::ExitCode;
 

@@ -85,8 +85,7 @@ impl<'a> Candidates<'a> {
     /// Whether this server, which the zone's table holds, may be chosen.
     pub(crate) fn eligible(&self, index: usize) -> bool {
         let learned = &self.server(index).learned;
-        let limit = self.limit(index);
-        if limit > 0 && learned.in_flight() >= limit
+        if !learned.has_room(self.limit(index))
             || self.tried.contains(&index)
             || self.steady && !learned.ejection.is_steady()
             || self.wary && learned.ewma.is_penalised(self.now)
@@ -98,10 +97,11 @@ impl<'a> Candidates<'a> {
 
     /// The most requests this server may hold; 0 means no limit.
     pub(crate) fn limit(&self, index: usize) -> u32 {
-        if self.pool.in_flight_max == 0 && self.panics && self.group == Group::Healthy {
+        let limit = self.pool.limit(index);
+        if limit == 0 && self.panics && self.group == Group::Healthy {
             return self.pool.shared.calm.bound(self.server(index).member.weight);
         }
-        self.pool.in_flight_max
+        limit
     }
 
     pub(crate) fn warm(&self, index: usize) -> f32 {

@@ -35,7 +35,9 @@ use crate::dice::Dice;
 const SLOW_PART_MIN: f32 = 1.0 / 25.0;
 /// The same for a penalised server: enough to find out that it works again.
 const PENALISED_PART_MIN: f32 = 1.0 / 500.0;
-/// Draws for one of two samples before all servers are looked at.
+/// What servers of which none was ever measured are taken for, in microseconds.
+const UNMEASURED_MICROS: f32 = 1_000.0;
+/// Draws for each of two samples before all servers are looked at.
 const DRAWS_MAX: u32 = 48;
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -69,20 +71,25 @@ pub(crate) fn choose<const COMPARED: usize>(
     dice: &mut Dice,
 ) -> Option<usize> {
     let mut samples = [Sample::default(); COMPARED];
+    let mut count = 0;
+    let mut drawn_first = false;
     if candidates.table().len() > COMPARED
-        && let Some((first, second)) = two(candidates, dice)
+        && let Some(first) = hit(candidates, None, dice)
     {
         samples[0] = sample(candidates, first, by_latency);
-        samples[1] = sample(candidates, second, by_latency);
-        let pair = &mut samples[..2];
-        weigh(pair);
-        let drawn = keep_first_or_move(pair, dice);
-        return Some(pair[relieve(pair, drawn, dice)].index);
+        if let Some(second) = hit(candidates, Some(first), dice) {
+            samples[1] = sample(candidates, second, by_latency);
+            let pair = &mut samples[..2];
+            weigh(pair);
+            let drawn = keep_first_or_move(pair, dice);
+            return Some(pair[relieve(pair, drawn, dice)].index);
+        }
+        (count, drawn_first) = (1, true);
     }
-    let mut count = 0;
     // From a random start, so that of more than fit no index is preferred.
     for index in candidates.walk(dice) {
-        if count < COMPARED && candidates.eligible(index) {
+        let is_first = drawn_first && samples[0].index == index;
+        if count < COMPARED && !is_first && candidates.eligible(index) {
             samples[count] = sample(candidates, index, by_latency);
             count += 1;
         }
@@ -92,25 +99,24 @@ pub(crate) fn choose<const COMPARED: usize>(
         return None;
     }
     weigh(all);
-    let drawn = draw(all, dice);
+    // A first draw that found no second stands, by its latency: drawn anew, a light server that
+    // is hard to find as the second would get up to twice its share.
+    let stands = drawn_first && dice.chance(f64::from(all[0].part));
+    let drawn = if stands { 0 } else { draw(all, dice) };
     Some(all[relieve(all, drawn, dice)].index)
 }
 
-/// Two different eligible servers, each by weight and warmth. `None`: too few were hit.
-fn two(candidates: &Candidates<'_>, dice: &mut Dice) -> Option<(usize, usize)> {
+/// An eligible server other than this one, by weight and warmth. `None`: none was hit.
+fn hit(candidates: &Candidates<'_>, other: Option<usize>, dice: &mut Dice) -> Option<usize> {
     let table = candidates.table();
-    let mut hit = |other: Option<usize>| {
-        (0..DRAWS_MAX).find_map(|_| {
-            let index = table.owner(dice.below(table.total()));
-            // The same host twice would be no choice (Envoy #11004).
-            let taken = Some(index) != other
-                && candidates.eligible(index)
-                && dice.chance(f64::from(candidates.warm(index)));
-            taken.then_some(index)
-        })
-    };
-    let first = hit(None)?;
-    Some((first, hit(Some(first))?))
+    (0..DRAWS_MAX).find_map(|_| {
+        let index = table.owner(dice.below(table.total()));
+        // The same host twice would be no choice (Envoy #11004).
+        let taken = Some(index) != other
+            && candidates.eligible(index)
+            && dice.chance(f64::from(candidates.warm(index)));
+        taken.then_some(index)
+    })
 }
 
 fn sample(candidates: &Candidates<'_>, index: usize, by_latency: bool) -> Sample {
@@ -132,12 +138,15 @@ fn sample(candidates: &Candidates<'_>, index: usize, by_latency: bool) -> Sample
 fn weigh(samples: &mut [Sample]) {
     // The best latency as measured, not as decayed: an idle server fades to be as good as the
     // best, never better, or all traffic would fall on it at once.
-    let best = samples
-        .iter()
-        .map(|s| s.stored)
-        .filter(|&stored| stored > 0.0)
-        .fold(f32::INFINITY, f32::min);
-    let best = if best.is_finite() { best } else { 1.0 };
+    let best_of = |penalised: bool| {
+        let measured = samples.iter().filter(|s| s.penalised == penalised && s.stored > 0.0);
+        measured.map(|s| s.stored).reduce(f32::min)
+    };
+    // A penalty is no measurement: a server that was never measured must not count as good as
+    // one that fails. Only where all fail are they compared with each other.
+    let all_penalised = samples.iter().all(|s| s.penalised);
+    let best = best_of(false).or_else(|| best_of(true).filter(|_| all_penalised));
+    let best = best.unwrap_or(UNMEASURED_MICROS);
     for sample in samples {
         // A server that was never measured counts as good as the best; warming up limits it.
         let latency = sample.decayed.max(best);

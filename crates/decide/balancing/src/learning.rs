@@ -211,6 +211,7 @@ impl Inner {
                 weight: server.member.weight,
                 share_intended: shares[index],
                 in_flight: u64::from(server.in_flight()),
+                in_flight_max: Some(self.limit(index)).filter(|&limit| limit > 0),
                 ewma_us: server.learned.ewma.read(now).micros(),
                 ..ServerFacts::default()
             }

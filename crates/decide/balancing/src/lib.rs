@@ -3,7 +3,7 @@
 //! Pure: time comes in as `now`, chance as [`Dice`]; nothing here waits, allocates on the path
 //! or does I/O. One [`Pool`] is shared by all workers, so what it learns lives in atomics.
 //! Invariants: a request in flight is counted from its [`Pick`] to the pick's drop; a server
-//! never holds more than `in_flight_max`; draining servers, servers of weight 0 and servers
+//! never holds more than `in_flight_max`, nor than [`Pool::limit_server`] said; draining servers, servers of weight 0 and servers
 //! whose first check is still to come get nothing, in any state of the pool.
 
 mod candidates;
@@ -21,6 +21,7 @@ mod pick;
 mod pool;
 mod random;
 mod retry;
+mod room;
 mod round_robin;
 mod server;
 mod table;

@@ -1,9 +1,10 @@
 //! Consistent hashing with bounded load: the same key reaches the same server.
 //!
 //! Maglev: each server fills the slots of a prime-sized table in an order of its own, in turns
-//! by weight. A server at 1.25 times its part of the requests in flight passes a key on to the
-//! next slot. Slots, orders and hashes depend on nothing but addresses and weights, so every
-//! instance builds the same table (Envoy #20703), whatever the order of its servers.
+//! by weight. A server at 1.25 times its part of the requests in flight passes a key on to
+//! another slot, which the key alone decides. Slots, orders and hashes depend on nothing but
+//! addresses and weights, so every instance builds the same table (Envoy #20703), whatever the
+//! order of its servers.
 //! Zones do not count here: a key that follows its zone would not follow its server.
 //! Invariant: no server is chosen with more in flight than its bound while another is below.
 
@@ -19,6 +20,9 @@ pub(crate) const SLOTS: usize = 65_537;
 const BOUND: f64 = 1.25;
 /// Slots looked at for a key before it is chosen for by load.
 const SLOTS_TRIED_MAX: usize = 256;
+
+/// What is added to a key's hash each time it is passed on; odd, so that it returns to no slot soon.
+const PASSED_ON: u64 = 0xa076_1d64_78bd_642f;
 
 /// Which server owns which slot.
 #[derive(Debug, Default)]
@@ -56,11 +60,14 @@ impl Slots {
         self.from(hash).next()
     }
 
-    /// The owners of a key's slot and of those after it.
+    /// The owners of a key's slot and of those that it is passed on to, without end.
     fn from(&self, hash: u64) -> impl Iterator<Item = usize> {
+        // Not the neighbouring slots: who follows whom there depends on the orders, not on the
+        // weights, and one server could inherit another one's keys alone.
+        let steps = (0_u64..).map(move |step| hash.wrapping_add(step.wrapping_mul(PASSED_ON)));
         // Keys may be hashed weakly; mixing spreads them over the slots.
-        let slot = usize::try_from(mixed(hash) % SLOTS as u64).unwrap_or(0).min(self.0.len());
-        self.0[slot..].iter().chain(&self.0[..slot]).map(|&owner| usize::from(owner))
+        let slots = steps.map(|hash| usize::try_from(mixed(hash) % SLOTS as u64).unwrap_or(0));
+        slots.map_while(|slot| self.0.get(slot)).map(|&owner| usize::from(owner))
     }
 }
 

@@ -35,6 +35,7 @@ pub struct Pick {
     pub(crate) probe: bool,
     /// Whether it counts in the pool's sum, which only consistent hashing needs.
     pub(crate) summed: bool,
+    pub(crate) detached: bool,
 }
 
 impl Pick {
@@ -56,6 +57,22 @@ impl Pick {
         self.probe
     }
 
+    /// The server does no work: it has answered, and what remains is a stream, a tunnel or a slow
+    /// reader; or it still waits for the request. Until [`Pick::attach`] it counts in the server's load and towards the configured limit, but no longer towards
+    /// what [`crate::Pool::limit_server`] said: that is measured of work.
+    pub fn detach(&mut self) {
+        if !std::mem::replace(&mut self.detached, true) {
+            self.pool.servers[self.index].learned.detach();
+        }
+    }
+
+    /// The server gets to work after all: undoes [`Pick::detach`].
+    pub fn attach(&mut self) {
+        if std::mem::replace(&mut self.detached, false) {
+            self.pool.servers[self.index].learned.end_detached();
+        }
+    }
+
     /// Reports how the request ended; what changed, if the server's state did.
     pub fn finish(self, outcome: Outcome, now: Timestamp) -> Option<StateChange> {
         match outcome {
@@ -72,6 +89,9 @@ impl Pick {
 
 impl Drop for Pick {
     fn drop(&mut self) {
+        if self.detached {
+            self.pool.servers[self.index].learned.end_detached();
+        }
         self.pool.servers[self.index].learned.leave();
         if self.summed {
             self.pool.shared.leave_sum();

@@ -187,6 +187,23 @@ impl Pool {
         self.inner.servers.is_empty()
     }
 
+    /// Sets how many requests the server at `index` may hold by what was measured of it; 0 takes
+    /// that back. The lower of this and the configuration's limit holds. It is kept over rebuilds;
+    /// an index out of range is ignored.
+    pub fn limit_server(&self, index: usize, limit: u32) {
+        if let Some(server) = self.inner.servers.get(index) {
+            server.learned.set_limit(limit);
+        }
+    }
+
+    /// Whether a pick can find a place: false while every server that may take requests holds as
+    /// many as it may. True where none may take any, for waiting would not help: the pick says why.
+    #[must_use]
+    pub fn has_room(&self) -> bool {
+        self.inner.follow_changes();
+        self.inner.has_room()
+    }
+
     /// Counts one active check of the server at `index`; an index out of range is ignored.
     pub fn report_check(&self, index: usize, passed: bool, now: Timestamp) -> Option<StateChange> {
         self.inner.checked_server(index, passed, now)
@@ -209,7 +226,7 @@ impl Pool {
         if summed {
             self.inner.shared.hashed_in_flight.fetch_add(1, Relaxed);
         }
-        Pick { pool: Arc::clone(&self.inner), index, ticket, probe, summed }
+        Pick { pool: Arc::clone(&self.inner), index, ticket, probe, summed, detached: false }
     }
 }
 
@@ -324,7 +341,7 @@ impl Inner {
         }
         let claim = |index: usize| {
             let learned = &self.servers[index].learned;
-            if self.standing(index) != Standing::Aside || !learned.enter(self.in_flight_max) {
+            if self.standing(index) != Standing::Aside || !learned.enter(self.limit(index)) {
                 return None;
             }
             let ticket = learned.ejection.claim_probe(now, &self.configuration.ejection);
@@ -383,6 +400,8 @@ impl Inner {
             retried.then_some(first),
             (first.zone != Zone::Any).then_some(elsewhere),
             first.wary.then_some(anywhere),
+            // Who was tried but works is a better bet than one that was tried and fails.
+            (retried && first.wary).then(|| again(elsewhere)),
             retried.then(|| again(anywhere)),
             others,
             others.filter(|_| retried).map(again),
@@ -464,19 +483,6 @@ impl Inner {
         Some(healthy.map(|&index| &self.servers[index]).fold((0, 0), |(held, weight), server| {
             (held + u64::from(server.in_flight()), weight + u64::from(server.member.weight))
         }))
-    }
-
-    fn why_none(&self) -> NoServer {
-        let taking = self.tables[Zone::Any.index()].indexes();
-        if self.servers.is_empty() {
-            NoServer::Empty
-        } else if taking.is_empty() {
-            NoServer::Draining
-        } else if taking.iter().all(|&index| self.standing(index) == Standing::Unknown) {
-            NoServer::Unchecked
-        } else {
-            NoServer::Full
-        }
     }
 }
 

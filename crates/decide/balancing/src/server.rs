@@ -74,6 +74,10 @@ impl Server {
 #[repr(align(128))]
 pub(crate) struct Learned {
     in_flight: AtomicU32,
+    /// Requests it may hold by what was measured; 0 means no limit.
+    limit: AtomicU32,
+    /// Requests in flight that are streams by now, which that limit does not count.
+    detached: AtomicU32,
     pub(crate) last_failure: AtomicU16,
     /// When it began to warm up, in nanoseconds; `WARM` or `WARMS_WHEN_UP` when it did not.
     warming_since: AtomicU64,
@@ -100,6 +104,8 @@ impl Learned {
         };
         Self {
             in_flight: AtomicU32::new(0),
+            limit: AtomicU32::new(0),
+            detached: AtomicU32::new(0),
             last_failure: AtomicU16::new(0),
             warming_since: AtomicU64::new(warming_since),
             ewma: Ewma::default(),
@@ -110,6 +116,35 @@ impl Learned {
 
     pub(crate) fn in_flight(&self) -> u32 {
         self.in_flight.load(Relaxed)
+    }
+
+    /// Sets what it may hold by what was measured; 0 means no limit.
+    pub(crate) fn set_limit(&self, limit: u32) {
+        self.limit.store(limit, Relaxed);
+    }
+
+    /// The lower of a limit and what was measured; 0 means no limit, of each and of both.
+    pub(crate) fn limit(&self, most: u32) -> u32 {
+        match (most, self.limit.load(Relaxed)) {
+            (most, 0) => most,
+            (0, limit) => limit.saturating_add(self.detached.load(Relaxed)),
+            (most, limit) => most.min(limit.saturating_add(self.detached.load(Relaxed))),
+        }
+    }
+
+    /// A request in flight became a stream.
+    pub(crate) fn detach(&self) {
+        self.detached.fetch_add(1, AcqRel);
+    }
+
+    /// A stream ended; it leaves as any request does.
+    pub(crate) fn end_detached(&self) {
+        self.detached.fetch_sub(1, AcqRel);
+    }
+
+    /// Whether it holds fewer requests than this; 0 means no limit.
+    pub(crate) fn has_room(&self, most: u32) -> bool {
+        most == 0 || self.in_flight() < most
     }
 
     /// Counts one request in, unless the server holds `most` already; 0 means no limit.

@@ -5,7 +5,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::configuration::{ClientLimits, Listener, Pool, Route};
+use model::configuration::{ClientLimits, Listener, Pool, Rate, RateLimit, Route};
 use model::forecast::PoolForecast;
 use model::{Configuration, Name};
 
@@ -123,10 +123,33 @@ fn lost_routes(from: &Configuration, to: &Configuration) -> Vec<String> {
 #[derive(Debug)]
 struct Limit {
     what: String,
-    from: Option<u64>,
-    to: Option<u64>,
-    /// Whether it is in bytes.
-    bytes: bool,
+    from: Option<Amount>,
+    to: Option<Amount>,
+}
+
+/// How much is allowed.
+#[derive(Clone, Copy, Debug)]
+enum Amount {
+    Things(u64),
+    Bytes(u64),
+    Rate(Rate),
+}
+
+impl Amount {
+    fn number(self) -> f64 {
+        match self {
+            Self::Things(number) | Self::Bytes(number) => number as f64,
+            Self::Rate(rate) => rate.per_second(),
+        }
+    }
+}
+
+fn show(amount: &Amount) -> String {
+    match amount {
+        Amount::Things(number) => number.to_string(),
+        Amount::Bytes(bytes) => words::size(*bytes),
+        Amount::Rate(rate) => words::rate(rate),
+    }
 }
 
 fn dropped_limits(from: &Configuration, to: &Configuration) -> Vec<String> {
@@ -138,18 +161,14 @@ fn dropped_limits(from: &Configuration, to: &Configuration) -> Vec<String> {
 }
 
 fn dropped(limit: &Limit, most: f64) -> Option<String> {
-    let part = match (limit.from, limit.to) {
+    let part = match (limit.from.map(Amount::number), limit.to.map(Amount::number)) {
         (_, None) => 0.0,
         // Nothing was limited before.
         (None, Some(_)) => 1.0,
-        (Some(from), Some(to)) => 1.0 - to as f64 / from.max(1) as f64,
+        (Some(from), Some(_)) if from <= 0.0 => 0.0,
+        (Some(from), Some(to)) => 1.0 - to / from,
     };
-    let show = |value: Option<u64>| {
-        let number = |value: &u64| {
-            if limit.bytes { words::size(*value) } else { value.to_string() }
-        };
-        words::or_none(value.as_ref(), number)
-    };
+    let show = |value: Option<Amount>| words::or_none(value.as_ref(), show);
     // A hair more, so that a drop of exactly the permitted part passes in spite of rounding.
     (part > most + 1e-9).then(|| {
         format!(
@@ -166,20 +185,18 @@ fn dropped(limit: &Limit, most: f64) -> Option<String> {
 fn limits(from: &Configuration, to: &Configuration) -> Vec<Limit> {
     let mut limits = vec![Limit {
         what: "door: the limit of connections".to_owned(),
-        from: Some(u64::from(from.door.connections_max)),
-        to: Some(u64::from(to.door.connections_max)),
-        bytes: false,
+        from: Some(Amount::Things(u64::from(from.door.connections_max))),
+        to: Some(Amount::Things(u64::from(to.door.connections_max))),
     }];
     for (before, after) in same_name(&from.listeners, &to.listeners, |listener| &listener.name) {
         limits.extend(limits_of_listener(before, after));
     }
     for (before, after) in same_name(&from.pools, &to.pools, |pool| &pool.name) {
-        let limited = |most: u32| (most > 0).then_some(u64::from(most));
+        let limited = |most: u32| (most > 0).then_some(Amount::Things(u64::from(most)));
         limits.push(Limit {
             what: format!("pool {}: the limit of requests in flight", words::text(&before.name)),
             from: limited(before.in_flight_max),
             to: limited(after.in_flight_max),
-            bytes: false,
         });
     }
     for (before, after) in same_name(&from.routes, &to.routes, |route| &route.name) {
@@ -187,13 +204,52 @@ fn limits(from: &Configuration, to: &Configuration) -> Vec<Limit> {
         if before.body_bytes_max.is_some() || after.body_bytes_max.is_some() {
             limits.push(Limit {
                 what: format!("route {}: the body limit", words::text(&before.name)),
-                from: body_limit(from, before),
-                to: body_limit(to, after),
-                bytes: true,
+                from: body_limit(from, before).map(Amount::Bytes),
+                to: body_limit(to, after).map(Amount::Bytes),
             });
         }
     }
+    limits.extend(limits_of_clients(from, to));
+    limits.extend(rate_limits(from, to));
     limits
+}
+
+fn limits_of_clients(from: &Configuration, to: &Configuration) -> Vec<Limit> {
+    let rate = |what: String, from: Option<Rate>, to: Option<Rate>| Limit {
+        what: format!("{what}: the rate"),
+        from: from.map(Amount::Rate),
+        to: to.map(Amount::Rate),
+    };
+    let in_flight = |what: String, from: Option<u32>, to: Option<u32>| Limit {
+        what: format!("{what}: the limit of requests in flight"),
+        from: from.map(|most| Amount::Things(u64::from(most))),
+        to: to.map(|most| Amount::Things(u64::from(most))),
+    };
+    let (before, after) = (&from.admission, &to.admission);
+    let unknown = || "unregistered clients".to_owned();
+    let mut limits = vec![
+        rate(unknown(), before.unknown_rate, after.unknown_rate),
+        in_flight(unknown(), before.unknown_in_flight_max, after.unknown_in_flight_max),
+    ];
+    for (before, after) in same_name(&from.clients, &to.clients, |client| &client.name) {
+        let name = format!("client {}", words::text(&before.name));
+        limits.push(rate(name.clone(), before.rate, after.rate));
+        limits.push(in_flight(name, before.in_flight_max, after.in_flight_max));
+    }
+    limits
+}
+
+/// Each limit that would be held to, and what it was; one that only counts limits nothing.
+fn rate_limits(from: &Configuration, to: &Configuration) -> Vec<Limit> {
+    let held = |limit: &RateLimit| (!limit.observe).then_some(Amount::Rate(limit.rate));
+    let before: BTreeMap<&Name, &RateLimit> =
+        from.limits.iter().map(|limit| (&limit.name, limit)).collect();
+    let limit = |after: &RateLimit| Limit {
+        what: format!("limit {}: the rate", words::text(&after.name)),
+        from: before.get(&after.name).and_then(|before| held(before)),
+        to: held(after),
+    };
+    to.limits.iter().map(limit).collect()
 }
 
 fn limits_of_listener(from: &Listener, to: &Listener) -> Vec<Limit> {
@@ -207,18 +263,20 @@ fn limits_of_listener(from: &Listener, to: &Listener) -> Vec<Limit> {
     } = from.limits;
     let after = to.limits;
     let name = words::text(&from.name);
-    let limit = |what: &str, from: u64, to: u64, bytes: bool| Limit {
+    let limit = |what: &str, from: Amount, to: Amount| Limit {
         what: format!("listener {name}: the {what}"),
         from: Some(from),
         to: Some(to),
-        bytes,
     };
-    let count = |what: &str, from: u32, to: u32| limit(what, u64::from(from), u64::from(to), false);
-    let size = |what: &str, from: usize, to: usize| limit(what, from as u64, to as u64, true);
+    let things = |number: u32| Amount::Things(u64::from(number));
+    let count = |what: &str, from: u32, to: u32| limit(what, things(from), things(to));
+    let bytes = |number: usize| Amount::Bytes(number as u64);
+    let size = |what: &str, from: usize, to: usize| limit(what, bytes(from), bytes(to));
+    let headers = |number: usize| Amount::Things(number as u64);
     vec![
-        limit("body limit", body_bytes_max, after.body_bytes_max, true),
+        limit("body limit", Amount::Bytes(body_bytes_max), Amount::Bytes(after.body_bytes_max)),
         size("head limit", head_bytes_max, after.head_bytes_max),
-        limit("header limit", headers_max as u64, after.headers_max as u64, false),
+        limit("header limit", headers(headers_max), headers(after.headers_max)),
         size("target limit", target_bytes_max, after.target_bytes_max),
         count("limit of connections", connections_max, after.connections_max),
         count(

@@ -7,6 +7,7 @@ use std::fmt::Display;
 use std::time::Duration;
 
 use model::Name;
+use model::configuration::Rate;
 
 /// Characters of a text that are shown, at most.
 const TEXT_MAX: usize = 120;
@@ -47,6 +48,15 @@ pub(crate) fn share(share: f64) -> String {
         return format!("{} %", text.strip_suffix(".0").unwrap_or(&text));
     }
     format!("{percent:.0} %")
+}
+
+/// `50/s`, `1000/m`; of another time, `5 in 90s`.
+pub(crate) fn rate(rate: &Rate) -> String {
+    let units = [(1, "s"), (60, "m"), (3_600, "h"), (86_400, "d")];
+    let unit = units.iter().find(|(seconds, _)| rate.per == Duration::from_secs(*seconds));
+    let time =
+        unit.map_or_else(|| format!(" in {}", duration(&rate.per)), |(_, name)| format!("/{name}"));
+    format!("{}{time}", rate.count)
 }
 
 /// A number of which 0 means that there is none.
@@ -109,6 +119,8 @@ mod tests {
         assert_eq!([size(0), size(1_000), size(16_384)], ["0B", "1000B", "16KiB"]);
         assert_eq!([share(0.0), share(0.004), share(1.0 / 3.0)], ["0 %", "0.4 %", "33 %"]);
         assert_eq!([share(0.05), share(0.9996), share(0.0996)], ["5 %", "100 %", "10 %"]);
+        let every = |count, seconds| rate(&Rate { count, per: Duration::from_secs(seconds) });
+        assert_eq!([every(50, 1), every(10, 86_400), every(5, 90)], ["50/s", "10/d", "5 in 1m30s"]);
         assert_eq!(list(&[1; 10], i32::to_string), "1, 1, 1, 1, 1, 1, 1, 1 and 2 more");
     }
 

@@ -4,13 +4,11 @@
 //! `Content-Type: application/json` (which a foreign page cannot send unasked) and hand their
 //! order to the clerk in [`crate::mutation`].
 
-use std::pin::Pin;
 use std::sync::Arc;
-use std::task::{Context, Poll};
 use std::time::Duration;
 
 use http_body_util::{BodyExt, Full, Limited};
-use hyper::body::{Bytes, Frame, Incoming, SizeHint};
+use hyper::body::{Bytes, Incoming};
 use hyper::header::{
     ACCEPT, ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, HeaderMap, HeaderValue,
 };
@@ -20,10 +18,11 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 use tokio::sync::Semaphore;
 
+use crate::body::{Body, Snapshots};
 use crate::guard::{Admission, Caller};
 use crate::look::{self, WaitingRoom};
 use crate::mutation::{Order, Orders};
-use crate::{Apply, Confirm, Control, RefusalKind, RollBack, What};
+use crate::{Apply, Confirm, Control, RefusalKind, RollBack, SwitchRequest, What};
 
 /// The largest body of a request that carries no text.
 const BODY_BYTES_MAX: usize = 16 * 1_024;
@@ -46,6 +45,8 @@ pub(crate) struct Desk {
     pub(crate) control: Arc<dyn Control>,
     pub(crate) admission: Admission,
     pub(crate) orders: Orders,
+    /// A clerk of their own: a client that does harm is disabled while a change is under way.
+    pub(crate) switches: Orders,
     pub(crate) waiting_room: WaitingRoom,
     pub(crate) applies: Semaphore,
 }
@@ -104,6 +105,8 @@ enum Endpoint {
     Generation(u64),
     Configuration,
     Recording,
+    Clients,
+    Switches,
     Change(Form),
 }
 
@@ -115,10 +118,12 @@ enum Form {
     RollBack,
     Confirm,
     Drain,
+    Disable,
+    Enable,
 }
 
 impl Endpoint {
-    const SERVED: &str = "Served here: /v1/status, /v1/history, /v1/changes, /v1/changes/wait, /v1/generations, /v1/generations/N, /v1/configuration, /v1/recording, /metrics, /health, /ready, /v1/reload, /v1/apply, /v1/rollback, /v1/confirm, /v1/servers/drain.";
+    const SERVED: &str = "Served here: /v1/status, /v1/history, /v1/changes, /v1/changes/wait, /v1/generations, /v1/generations/N, /v1/configuration, /v1/recording, /v1/clients, /v1/switches, /metrics, /health, /ready, /v1/reload, /v1/apply, /v1/rollback, /v1/confirm, /v1/clients/disable, /v1/clients/enable, /v1/servers/drain.";
 
     fn of(path: &str) -> Option<Self> {
         Some(match path {
@@ -129,6 +134,8 @@ impl Endpoint {
             "/v1/generations" => Self::Generations,
             "/v1/configuration" => Self::Configuration,
             "/v1/recording" => Self::Recording,
+            "/v1/clients" => Self::Clients,
+            "/v1/switches" => Self::Switches,
             "/metrics" => Self::Metrics,
             "/health" => Self::Health,
             "/ready" => Self::Ready,
@@ -137,6 +144,8 @@ impl Endpoint {
             "/v1/rollback" => Self::Change(Form::RollBack),
             "/v1/confirm" => Self::Change(Form::Confirm),
             "/v1/servers/drain" => Self::Change(Form::Drain),
+            "/v1/clients/disable" => Self::Change(Form::Disable),
+            "/v1/clients/enable" => Self::Change(Form::Enable),
             _ => Self::Generation(path.strip_prefix("/v1/generations/")?.parse().ok()?),
         })
     }
@@ -153,7 +162,9 @@ impl Endpoint {
             | Self::Generations
             | Self::Generation(_)
             | Self::Configuration
-            | Self::Recording => "GET, HEAD",
+            | Self::Recording
+            | Self::Clients
+            | Self::Switches => "GET, HEAD",
             Self::Change(_) => "POST",
         }
     }
@@ -244,6 +255,11 @@ async fn endpoint_answer(
         Endpoint::Generation(number) => json(&control.generation(number).await?),
         Endpoint::Configuration => json(&*control.configuration()),
         Endpoint::Recording => json(&control.recording()),
+        Endpoint::Clients => json(&control.clients()),
+        Endpoint::Switches => {
+            let (limit, before) = look::page(query)?;
+            json(&control.switches(limit, before).await?)
+        }
         Endpoint::Change(form) => change(desk, caller, form, request).await,
     }
 }
@@ -261,7 +277,12 @@ async fn change(
             let detail = format!("{APPLIES_MAX} applies are under way already; try again.");
             Problem::new(StatusCode::SERVICE_UNAVAILABLE, "busy", detail)
         })?),
-        Form::Reload | Form::RollBack | Form::Confirm | Form::Drain => None,
+        Form::Reload
+        | Form::RollBack
+        | Form::Confirm
+        | Form::Drain
+        | Form::Disable
+        | Form::Enable => None,
     };
     let limit = if form == Form::Apply { APPLY_BYTES_MAX } else { BODY_BYTES_MAX };
     let body = json_body(request, limit).await?;
@@ -286,11 +307,28 @@ async fn change(
             })?;
             return json(&serde_json::json!({ "result": done.result }));
         }
+        Form::Disable => return switch(desk, caller, parsed(&body)?, false).await,
+        Form::Enable => return switch(desk, caller, parsed(&body)?, true).await,
     };
     drop(body);
-    what.check()
-        .map_err(|why| Problem::new(StatusCode::BAD_REQUEST, "bad_body", format!("{why}.")))?;
+    what.check().map_err(bad_form)?;
     json(&desk.orders.place(caller, Order::Change(what)).await?)
+}
+
+/// Disables a client, or takes that back.
+async fn switch(
+    desk: &Desk,
+    caller: Caller,
+    request: SwitchRequest,
+    enabled: bool,
+) -> Result<Response<Body>, Problem> {
+    request.check().map_err(bad_form)?;
+    let done = desk.switches.place(caller, Order::Switch { request, enabled }).await?;
+    json(&serde_json::json!({ "result": done.result }))
+}
+
+fn bad_form(why: String) -> Problem {
+    Problem::new(StatusCode::BAD_REQUEST, "bad_body", format!("{why}."))
 }
 
 fn parsed<T: DeserializeOwned>(body: &[u8]) -> Result<T, Problem> {
@@ -391,72 +429,4 @@ fn respond(status: StatusCode, content_type: &'static str, body: Body) -> Respon
     *response.status_mut() = status;
     response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static(content_type));
     response
-}
-
-/// The body of an answer.
-pub(crate) enum Body {
-    Whole(Full<Bytes>),
-    Snapshots(Snapshots),
-}
-
-/// Many snapshots as one JSON array, made one at a time: an hour of them never is in memory as text.
-pub(crate) struct Snapshots {
-    left: std::vec::IntoIter<Arc<Snapshot>>,
-    next: &'static str,
-    ended: bool,
-}
-
-impl Snapshots {
-    fn new(snapshots: Vec<Arc<Snapshot>>) -> Self {
-        Self { left: snapshots.into_iter(), next: "[", ended: false }
-    }
-
-    fn piece(&mut self) -> Option<Result<Bytes, serde_json::Error>> {
-        if self.ended {
-            return None;
-        }
-        let mut text = std::mem::replace(&mut self.next, ",").to_owned();
-        match self.left.next() {
-            Some(snapshot) => match serde_json::to_string(&*snapshot) {
-                Ok(snapshot) => text.push_str(&snapshot),
-                Err(error) => return Some(Err(error)),
-            },
-            None => {
-                self.ended = true;
-                text = if text == "[" { "[]".to_owned() } else { "]".to_owned() };
-            }
-        }
-        Some(Ok(text.into()))
-    }
-}
-
-impl hyper::body::Body for Body {
-    type Data = Bytes;
-    type Error = serde_json::Error;
-
-    fn poll_frame(
-        self: Pin<&mut Self>,
-        context: &mut Context<'_>,
-    ) -> Poll<Option<Result<Frame<Bytes>, Self::Error>>> {
-        match self.get_mut() {
-            Self::Whole(full) => Pin::new(full).poll_frame(context).map_err(|never| match never {}),
-            Self::Snapshots(snapshots) => {
-                Poll::Ready(snapshots.piece().map(|piece| piece.map(Frame::data)))
-            }
-        }
-    }
-
-    fn is_end_stream(&self) -> bool {
-        match self {
-            Self::Whole(full) => full.is_end_stream(),
-            Self::Snapshots(snapshots) => snapshots.ended,
-        }
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        match self {
-            Self::Whole(full) => full.size_hint(),
-            Self::Snapshots(_) => SizeHint::default(),
-        }
-    }
 }

@@ -159,6 +159,8 @@ pub enum RefusalKind {
     Open,
     /// There is no such generation. 404 `no_generation`.
     Unknown,
+    /// There is no such client. 404 `no_client`.
+    NoClient,
     /// The journal: it cannot be written or read. 503 `not_recorded`.
     NotRecorded,
     /// The door is shutting down, or too many changes wait. 503 `busy`.
@@ -256,7 +258,7 @@ fn check_apply(apply: &Apply) -> Result<(), String> {
     Ok(())
 }
 
-fn check_words(reason: &str, author: Option<&str>) -> Result<(), String> {
+pub(crate) fn check_words(reason: &str, author: Option<&str>) -> Result<(), String> {
     let length = reason.chars().count();
     if reason.trim().is_empty() || length > REASON_CHARACTERS_MAX || !is_printable(reason) {
         return Err(format!(

@@ -21,6 +21,9 @@
 //! | `GET /v1/generations/N` | | [`Kept`] |
 //! | `GET /v1/configuration` | | [`Kept`], the live one |
 //! | `GET /v1/recording` | | [`Recording`] |
+//! | `GET /v1/clients` | | `[`[`RegisteredClient`]`]` |
+//! | `POST /v1/clients/disable`, `/v1/clients/enable` | [`SwitchRequest`] | `{"result"}` |
+//! | `GET /v1/switches?limit=20&before=N` | 1 to 1000 | `[Switch]`, newest first |
 //! | `POST /v1/servers/drain` | `{"pool", "server", "on"}` | `{"result"}` |
 //! | `GET /metrics`, `/health`, `/ready` | | text |
 //!
@@ -28,15 +31,18 @@
 //! programs which it is, see [`RefusalKind`].
 //!
 //! Invariant: the door changes only by `POST` with `Content-Type: application/json` from an
-//! admitted caller, one change at a time, and each change leaves an audit line.
+//! admitted caller, one change at a time, and each change leaves an audit line. Switches of clients
+//! are one at a time too, but beside changes: they do not wait for one.
 
 mod answer;
+mod body;
 mod change;
 pub mod client;
 mod guard;
 mod look;
 mod mutation;
 mod server;
+mod switch;
 #[cfg(test)]
 mod tests;
 mod token;
@@ -47,6 +53,7 @@ use std::sync::Arc;
 use model::fact::Snapshot;
 use model::generation::{ChangeStatus, Generation};
 use model::recording::Recording;
+use model::switch::Switch;
 use tokio::sync::watch;
 
 pub use change::{
@@ -54,6 +61,7 @@ pub use change::{
     REASON_CHARACTERS_MAX, Refusal, RefusalKind, RollBack, Waited, What,
 };
 pub use server::{serve_tcp, serve_unix};
+pub use switch::{RegisteredClient, SwitchOrder, SwitchRequest};
 pub use token::{Token, TokenError};
 
 /// What the console may ask of the door; `app/tidegate` implements it.
@@ -86,6 +94,17 @@ pub trait Control: Send + Sync + 'static {
 
     /// The traffic of the last minutes, as much as was kept.
     fn recording(&self) -> Recording;
+
+    /// The registered clients of the live configuration, in its order.
+    fn clients(&self) -> Vec<RegisteredClient>;
+
+    /// Up to `limit` (1 to 1,000) switches of clients before `before`, newest first.
+    fn switches(&self, limit: usize, before: Option<u64>) -> Answer<Vec<Switch>>;
+
+    /// Disables a client, or takes that back, and says in words what came of it. A client that is
+    /// disabled is refused when the call returns, before the answer has come. Runs to its end even
+    /// when the caller hangs up.
+    fn switch(&self, order: SwitchOrder) -> Answer<String>;
 
     /// True while the door takes new traffic: started, and not draining.
     fn ready(&self) -> bool;

@@ -15,9 +15,9 @@ use crate::{Refusal, RefusalKind};
 const WAIT_SECONDS_MAX: u64 = 30;
 /// Callers that may wait at once, of each socket's 64 connections.
 const WAITING_MAX: usize = 16;
-/// What `/v1/generations` gives without `limit`.
+/// What `/v1/generations` and `/v1/switches` give without `limit`.
 const GENERATIONS_DEFAULT: u64 = 20;
-/// The most it gives.
+/// The most they give.
 const GENERATIONS_MAX: u64 = 1_000;
 
 /// The places of those who wait.
@@ -64,7 +64,7 @@ pub(crate) async fn wait(desk: &Desk, query: Option<&str>) -> Result<Waited, Pro
     Ok(Waited { generation, status })
 }
 
-/// What `/v1/generations` was asked for: how many, and before which number.
+/// What `/v1/generations` or `/v1/switches` was asked for: how many, and before which number.
 pub(crate) fn page(query: Option<&str>) -> Result<(usize, Option<u64>), Problem> {
     const EXPECTED: &str = "Expected ?limit=L&before=N, both optional, L from 1 to 1000.";
     let [limit, before] = numbers(query, ["limit", "before"], EXPECTED)?;
@@ -105,6 +105,7 @@ impl From<Refusal> for Problem {
             RefusalKind::Stale => (StatusCode::CONFLICT, "stale"),
             RefusalKind::Open => (StatusCode::CONFLICT, "open"),
             RefusalKind::Unknown => (StatusCode::NOT_FOUND, "no_generation"),
+            RefusalKind::NoClient => (StatusCode::NOT_FOUND, "no_client"),
             RefusalKind::NotRecorded => (StatusCode::SERVICE_UNAVAILABLE, "not_recorded"),
             RefusalKind::Busy => (StatusCode::SERVICE_UNAVAILABLE, "busy"),
         };

@@ -9,7 +9,7 @@ use tokio::sync::{mpsc, oneshot};
 
 use crate::change::{ChangeOrder, Changed, Refusal, What};
 use crate::guard::Caller;
-use crate::{Control, RefusalKind, user};
+use crate::{Control, RefusalKind, SwitchOrder, SwitchRequest, user};
 
 /// Changes that may wait for the one being carried out.
 const WAITING_MAX: usize = 16;
@@ -21,9 +21,11 @@ pub(crate) enum Order {
     Change(What),
     /// Take a server out of the rotation, or back in.
     Drain { pool: String, server: String, on: bool },
+    /// Disable a registered client, or enable it again.
+    Switch { request: SwitchRequest, enabled: bool },
 }
 
-/// What came of it: words for a drain are in `result` alone.
+/// What came of it: words for a drain and a switch are in `result` alone.
 type Outcome = Result<Changed, Refusal>;
 
 /// An order, who gave it, and where its outcome goes.
@@ -63,6 +65,7 @@ pub(crate) async fn work(mut inbox: mpsc::Receiver<Placed>, control: Arc<dyn Con
         // Looked up here, not by the connection: a caller that hangs up takes no order back.
         let author = match &order {
             Order::Change(what) => user::author(caller, what.author()).await,
+            Order::Switch { request, .. } => user::author(caller, request.author.as_deref()).await,
             Order::Drain { .. } => String::new(),
         };
         let result = carry_out(&*control, order, &author).await;
@@ -85,6 +88,11 @@ async fn carry_out(control: &dyn Control, order: Order, author: &str) -> Outcome
             let result = format!("server {server} of pool {pool} is {now}");
             Ok(Changed { result, ..Changed::default() })
         }
+        Order::Switch { request: SwitchRequest { client, reason, .. }, enabled } => {
+            let order = SwitchOrder { author: author.to_owned(), client, enabled, reason };
+            let result = control.switch(order).await?;
+            Ok(Changed { result, ..Changed::default() })
+        }
     }
 }
 
@@ -93,6 +101,10 @@ fn described(order: &Order) -> (String, String) {
     match order {
         Order::Change(what) => (what.to_string(), what.reason().to_owned()),
         Order::Drain { .. } => (format!("{order:?}"), String::new()),
+        Order::Switch { request, enabled } => {
+            let what = if *enabled { "enable" } else { "disable" };
+            (format!("{what} client {}", request.client), request.reason.clone())
+        }
     }
 }
 

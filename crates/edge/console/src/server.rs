@@ -107,11 +107,13 @@ async fn serve(
     shutdown: impl Future<Output = ()> + Send,
 ) {
     let (orders, inbox) = mutation::desk();
-    let mut clerk = JoinSet::new();
-    clerk.spawn(mutation::work(inbox, Arc::clone(&control)));
+    let (switches, switches_inbox) = mutation::desk();
+    let mut clerks = JoinSet::new();
+    clerks.spawn(mutation::work(inbox, Arc::clone(&control)));
+    clerks.spawn(mutation::work(switches_inbox, Arc::clone(&control)));
     let waiting_room = WaitingRoom::default();
     let applies = Semaphore::new(APPLIES_MAX);
-    let desk = Arc::new(Desk { control, admission, orders, waiting_room, applies });
+    let desk = Arc::new(Desk { control, admission, orders, switches, waiting_room, applies });
     let (stop, stopped) = watch::channel(false);
     let mut connections = JoinSet::new();
     let mut shutdown = pin!(shutdown);
@@ -136,7 +138,7 @@ async fn serve(
         report(ended);
     }
     drop(desk);
-    if tokio::time::timeout(GRACE, clerk.join_next()).await.is_err() {
+    if tokio::time::timeout(GRACE, clerks.join_all()).await.is_err() {
         tracing::warn!("a change was still under way when the admin interface ended");
     }
 }

@@ -6,17 +6,18 @@ use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex};
 
-use model::fact::Snapshot;
+use model::fact::{ClientFacts, Snapshot};
 use model::generation::{ChangeStatus, Generation, GenerationState, Origin};
 use model::recording::Recording;
+use model::switch::Switch;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
 use tokio::sync::{Notify, oneshot, watch};
 use tokio::task::JoinSet;
 
 use crate::client::{self, ClientError, Endpoint};
 use crate::{
-    Answer, ChangeOrder, Changed, Control, Kept, Refusal, RefusalKind, Token, What, serve_tcp,
-    serve_unix,
+    Answer, ChangeOrder, Changed, Control, Kept, Refusal, RefusalKind, RegisteredClient,
+    SwitchOrder, Token, What, serve_tcp, serve_unix,
 };
 
 const TOKEN: &str = "0123456789abcdef";
@@ -30,6 +31,7 @@ struct FakeDoor {
     ended: Arc<Notify>,
     empty: bool,
     ordered: Mutex<Vec<ChangeOrder>>,
+    switched: Mutex<Vec<SwitchOrder>>,
     status: watch::Sender<Arc<ChangeStatus>>,
 }
 
@@ -127,6 +129,27 @@ impl Control for FakeDoor {
 
     fn recording(&self) -> Recording {
         Recording { span_ms: 1_000, ..Recording::default() }
+    }
+
+    fn clients(&self) -> Vec<RegisteredClient> {
+        let facts = ClientFacts { name: "partner".to_owned(), ..ClientFacts::default() };
+        vec![RegisteredClient { facts, ..RegisteredClient::default() }]
+    }
+
+    fn switches(&self, limit: usize, before: Option<u64>) -> Answer<Vec<Switch>> {
+        let newest = before.map_or(9, |before| before.min(10) - 1);
+        let found = (1..=newest).rev().take(limit);
+        let found = found.map(|number| Switch { number, ..Switch::default() }).collect();
+        Box::pin(async move { Ok(found) })
+    }
+
+    fn switch(&self, order: SwitchOrder) -> Answer<String> {
+        let known = order.client == "partner";
+        self.switched.lock().unwrap().push(order);
+        Box::pin(async move {
+            let none = || Refusal::new(RefusalKind::NoClient, "there is no client of this name");
+            known.then(|| "it is disabled".to_owned()).ok_or_else(none)
+        })
     }
 
     fn ready(&self) -> bool {
@@ -247,6 +270,9 @@ async fn reading_endpoints() {
         ("GET /v1/recording HTTP/1.1\nHost: localhost", (200, "\"span_ms\":1000")),
         ("GET /v1/changes/wait?seconds=31 HTTP/1.1\nHost: localhost", (400, "bad_query")),
         ("GET /v1/changes/wait HTTP/1.1\nHost: localhost", (200, "{\"live\":0}")),
+        ("GET /v1/clients HTTP/1.1\nHost: localhost", (200, "[{\"name\":\"partner\"")),
+        ("GET /v1/switches?limit=1&before=4 HTTP/1.1\nHost: localhost", (200, "[{\"number\":3,")),
+        ("GET /v1/switches?limit=0 HTTP/1.1\nHost: localhost", (400, "bad_query")),
         ("GET /health HTTP/1.1\nHost: localhost", (200, "live")),
         ("HEAD /health HTTP/1.1\nHost: localhost", (200, "content-length: 5\r\n")),
         ("GET /ready HTTP/1.1\nHost: localhost", (200, "ready")),
@@ -333,6 +359,9 @@ async fn changes_only_by_post_of_json() {
         ("HEAD /v1/reload HTTP/1.1", "", (405, "allow: POST")),
         ("GET /v1/servers/drain HTTP/1.1", "", (405, "method_not_allowed")),
         ("PUT /v1/servers/drain HTTP/1.1", drain, (405, "method_not_allowed")),
+        ("GET /v1/clients/disable HTTP/1.1", "", (405, "allow: POST")),
+        ("POST /v1/clients HTTP/1.1", "", (405, "allow: GET, HEAD")),
+        ("POST /v1/clients/enable HTTP/1.1", "{}", (415, "not_json")),
         ("GET /v1/apply HTTP/1.1", "", (405, "allow: POST")),
         ("GET /v1/rollback HTTP/1.1", "", (405, "allow: POST")),
         ("GET /v1/confirm HTTP/1.1", "", (405, "allow: POST")),
@@ -419,6 +448,37 @@ async fn the_form_of_a_change_is_checked() {
     assert_eq!(ordered.len(), 1);
     // Who it is, the kernel says; what it calls itself, it says.
     assert!(ordered[0].author.starts_with("ci ("), "{}", ordered[0].author);
+    console.end().await;
+}
+
+#[tokio::test]
+async fn a_client_is_disabled_while_a_change_is_under_way() {
+    let console = Console::start(FakeDoor { reload_waits: true, ..FakeDoor::default() });
+    let mut reload = std::os::unix::net::UnixStream::connect(&console.socket).unwrap();
+    reload.write_all(b"POST /v1/reload HTTP/1.1\r\nHost: localhost\r\nContent-Type: application/json\r\nContent-Length: 0\r\n\r\n").unwrap();
+    while console.door.ordered.lock().unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    let head = "POST /v1/clients/disable HTTP/1.1\nHost: localhost\nContent-Type: application/json";
+    for (body, expected) in [
+        (r#"{"client": "partner", "reason": " "}"#, (400, "bad_body")),
+        (r#"{"client": "partner", "reason": "a", "since": 1}"#, (400, "bad_body")),
+        (r#"{"client": "nobody", "reason": "a flood"}"#, (404, "no_client")),
+        (
+            r#"{"client": "partner", "reason": "a flood", "author": "ada"}"#,
+            (200, r#"{"result":"it is disabled"}"#),
+        ),
+    ] {
+        check_unix(&console.socket, head, body, expected).await;
+    }
+    let switched = console.door.switched.lock().unwrap().clone();
+    let [_, SwitchOrder { author, client, enabled, reason }] = &switched[..] else {
+        panic!("two of a right form: {switched:?}")
+    };
+    assert!(author.starts_with("ada ("), "{author}");
+    assert_eq!((&**client, *enabled, &**reason), ("partner", false, "a flood"));
+    assert_eq!(*console.door.reloads.lock().unwrap(), 0, "the change is still under way");
+    console.door.reload_may_end.notify_one();
     console.end().await;
 }
 

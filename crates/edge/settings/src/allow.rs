@@ -62,8 +62,14 @@ fn rule(value: &Value<'_>) -> Option<Name> {
         value.invalid("not-a-rule", message, "change `[invariants]`, which are your own");
         return None;
     }
-    if rules::find(text).is_some() {
-        return Some(Name::from(text));
+    match rules::find(text) {
+        Some(rule) if rule.is_of_changes() => {
+            let message = format!("{} cannot be set aside", quote(text));
+            value.invalid("not-a-rule", message, "relax `[changes]`, or let a canary go first");
+            return None;
+        }
+        Some(_) => return Some(Name::from(text)),
+        None => {}
     }
     let message = format!("there is no rule {}", quote(text));
     let known = rules::rules().iter().map(|rule| rule.name);

@@ -8,13 +8,17 @@
 //! finding is an error.
 
 mod admin;
+mod admission;
 mod allow;
 mod capacity;
 mod changes;
+mod client;
 mod drill;
 mod environment;
 mod finding;
+mod identity;
 pub mod import;
+mod limit;
 mod listen;
 mod order;
 mod path;
@@ -48,6 +52,7 @@ pub use render::{render_github, render_json, render_junit, render_sarif, render_
 pub use schema::schema;
 
 use finding::Findings;
+use limit::Scope;
 use reader::{Context, Value};
 use rules::Subject;
 
@@ -189,6 +194,11 @@ fn configuration(
     let listeners = listen::listeners(&mut root, &door);
     let pools = pool::pools(&mut root);
     let routes = route::routes(&mut root, &listeners, &pools);
+    let admission = admission::admission(&mut root);
+    let scope =
+        Scope { routes: root.names("routes").collect(), shares: admission.shared.is_some() };
+    let clients = client::clients(&mut root, &scope);
+    let limits = limit::limits(&mut root, &scope);
     let admin = admin::admin(&mut root, &listeners);
     let telemetry = admin::telemetry(&mut root);
     let invariants = changes::invariants(&mut root);
@@ -201,6 +211,9 @@ fn configuration(
         listeners: listeners.into_iter().map(|listener| listener.listener).collect(),
         pools: pools.into_iter().map(|pool| pool.pool).collect::<Option<_>>()?,
         routes,
+        admission,
+        clients,
+        limits,
         admin,
         telemetry,
         invariants,

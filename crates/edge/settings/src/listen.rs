@@ -139,7 +139,7 @@ fn trusted_proxies(table: &mut Table<'_>) -> Vec<IpNet> {
     array.iter().filter_map(network).collect()
 }
 
-fn network(value: &Value<'_>) -> Option<IpNet> {
+pub(crate) fn network(value: &Value<'_>) -> Option<IpNet> {
     let text = value.text()?;
     let network =
         text.parse::<IpNet>().ok().or_else(|| text.parse::<IpAddr>().ok().map(IpNet::from));

@@ -8,6 +8,7 @@ use model::configuration::{
     Balance, Check, CheckKind, Ejection, HashKey, Pool, PoolTls, Retries, ServerTimeouts,
 };
 
+use crate::admission;
 use crate::capacity::capacity;
 use crate::finding::{Finding, quote};
 use crate::path::plain_path;
@@ -60,6 +61,7 @@ fn pool(name: &Name, mut table: Table<'_>) -> Option<Pool> {
         ejection: ejection(&mut table),
         slow_start: table.duration("slow_start", Duration::from_secs(30), SLOW_START_RANGE),
         in_flight_max: table.number("in_flight_max", 0, 0..=1_000_000),
+        admission: admission::of_pool(&mut table),
         idle_max: table.number("idle_max", 64, 0..=10_000),
         resolve: table.duration("resolve", Duration::from_secs(30), RESOLVE_RANGE),
         capacity: table.get("capacity").and_then(|value| capacity(&value)),

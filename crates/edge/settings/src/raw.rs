@@ -7,11 +7,13 @@
 
 #![expect(dead_code, reason = "only the shape is used: the schema is derived from it")]
 
+mod admission;
 mod changes;
 mod pool;
 
 use std::collections::BTreeMap;
 
+use admission::{RawAdmission, RawClass, RawClient, RawRateLimit};
 use changes::{RawAllow, RawChanges, RawInvariants};
 use pool::RawPool;
 use schemars::JsonSchema;
@@ -30,6 +32,12 @@ pub(crate) struct RawConfiguration {
     /// exact hosts before wildcards before any host, then exact paths before templates before
     /// longer prefixes, then more headers, then routes with methods.
     routes: BTreeMap<String, RawRoute>,
+    /// Who is let in when not everybody can be served. Works without being configured.
+    admission: Option<RawAdmission>,
+    /// Registered clients: who they are, and what they may send.
+    clients: Option<BTreeMap<String, RawClient>>,
+    /// Rate limits. Every one that applies to a request must have room.
+    limits: Option<BTreeMap<String, RawRateLimit>>,
     /// The admin interface: metrics, status, control.
     admin: Option<RawAdmin>,
     /// Logs and metrics.
@@ -204,6 +212,9 @@ struct RawRoute {
     body_max: Option<RawSize>,
     /// Replaces the pool's `timeouts.total` for this route.
     total_timeout: Option<RawDuration>,
+    /// How important its requests are; a registered client's own class wins. By default `normal`.
+    #[schemars(extend("examples" = ["critical"]))]
+    class: Option<RawClass>,
 }
 
 #[derive(JsonSchema)]

@@ -4,6 +4,8 @@
 //! was misspelt or does not exist. So the list of known keys cannot differ from what is read.
 //! Invariant: every reading method either returns a valid value or has reported a finding.
 
+mod quantity;
+
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -15,7 +17,6 @@ use toml::de::{DeTable, DeValue};
 
 use crate::Environment;
 use crate::finding::{Finding, Findings, all_of, did_you_mean, one_of, quote};
-use crate::units::{self, UnitError};
 
 /// Ten milliseconds to a day: what every timeout may be.
 pub(crate) const TIMEOUT_RANGE: RangeInclusive<Duration> =
@@ -162,82 +163,6 @@ impl<'a> Value<'a> {
         }
         // Adding zero turns a negative zero into zero.
         number.map(|number| number + 0.0)
-    }
-
-    /// A rate such as `200/s`, per second, in `range`.
-    pub(crate) fn rate(&self, range: &RangeInclusive<f64>) -> Option<f64> {
-        let Some(text) = self.as_text() else {
-            self.wrong_type("a rate such as \"200/s\"");
-            return None;
-        };
-        match units::rate(text) {
-            Ok(rate) if range.contains(&rate) => Some(rate),
-            Ok(_) | Err(UnitError::TooLarge) => {
-                self.out_of_range(&format!("{}/s", range.start()), &format!("{}/s", range.end()));
-                None
-            }
-            Err(error) => {
-                self.wrong_unit("rate", &error, "write it like \"200/s\" or \"0.5/s\"");
-                None
-            }
-        }
-    }
-
-    /// A duration in `range`.
-    pub(crate) fn duration(&self, range: &RangeInclusive<Duration>) -> Option<Duration> {
-        let Some(text) = self.as_text() else {
-            self.wrong_type("a duration such as \"250ms\", \"1s\" or \"1m30s\"");
-            return None;
-        };
-        let (first, last) =
-            (units::show_duration(*range.start()), units::show_duration(*range.end()));
-        match units::duration(text) {
-            Ok(duration) if range.contains(&duration) => Some(duration),
-            Ok(_) | Err(UnitError::TooLarge) => {
-                self.out_of_range(&first, &last);
-                None
-            }
-            Err(error) => {
-                self.wrong_unit("duration", &error, "write it like \"250ms\", \"1s\" or \"1m30s\"");
-                None
-            }
-        }
-    }
-
-    /// A size in bytes in `range`; a plain integer is bytes.
-    pub(crate) fn size(&self, range: &RangeInclusive<u64>) -> Option<u64> {
-        let (first, last) = (units::show_size(*range.start()), units::show_size(*range.end()));
-        let read = match (self.as_text(), self.inner.as_integer()) {
-            (Some(text), _) => units::size(text),
-            (None, Some(integer)) => {
-                u64::from_str_radix(integer.as_str(), integer.radix()).or(Err(UnitError::TooLarge))
-            }
-            (None, None) => {
-                self.wrong_type("a size such as \"16KiB\" or 16384");
-                return None;
-            }
-        };
-        match read {
-            Ok(size) if range.contains(&size) => Some(size),
-            Ok(_) | Err(UnitError::TooLarge) => {
-                self.out_of_range(&first, &last);
-                None
-            }
-            Err(error) => {
-                self.wrong_unit("size", &error, "write it like \"16KiB\" or \"1MB\"");
-                None
-            }
-        }
-    }
-
-    fn wrong_unit(&self, what: &str, error: &UnitError, help: &str) {
-        let message = format!("{} is not a {what}", quote(self.as_text().unwrap_or_default()));
-        let meant = match error {
-            UnitError::Unit { meant } => meant.as_deref().map(crate::finding::meant),
-            UnitError::Form | UnitError::NoUnit | UnitError::Order | UnitError::TooLarge => None,
-        };
-        let finding = Finding::error("invalid-unit", self.span.clone(), message);
-        self.report(finding.label(error.to_string()).help(help).help_maybe(meant));
     }
 
     pub(crate) fn out_of_range(&self, first: &str, last: &str) {
@@ -416,6 +341,12 @@ impl<'a> Table<'a> {
             }
         }
         table.entries().into_iter().map(|entry| (Name::from(entry.name), entry)).collect()
+    }
+
+    /// The names of the tables `[key.NAME]`, valid or not; reports nothing.
+    pub(crate) fn names(&self, key: &str) -> impl Iterator<Item = &'a str> {
+        let table = self.entries.and_then(|entries| entries.get(key)?.get_ref().as_table());
+        table.into_iter().flat_map(|table| table.iter()).map(|(name, _)| &**name.get_ref())
     }
 
     pub(crate) fn number<T>(&mut self, key: &'static str, default: T, range: RangeInclusive<T>) -> T

@@ -5,6 +5,7 @@ use std::collections::HashMap;
 use model::Name;
 use model::configuration::{Action, HeaderMatch, HostPattern, PathPattern, Route};
 
+use crate::admission;
 use crate::finding::{Finding, all_of, did_you_mean, meant, printable, quote};
 use crate::listen::{self, BODY_RANGE};
 use crate::order;
@@ -75,6 +76,7 @@ fn route(
     let headers = table.get("headers").map_or_else(Vec::new, |value| headers(&value));
     let body_bytes_max = table.get("body_max").and_then(|value| value.size(&BODY_RANGE));
     let total_timeout = table.get("total_timeout").and_then(|value| value.duration(&TIMEOUT_RANGE));
+    let class = table.get("class").and_then(|value| value.choice(&admission::CLASSES));
     let action = action(&mut table, path.as_ref(), pools);
     table.finish();
     Some(Route {
@@ -87,6 +89,7 @@ fn route(
         action: action?,
         body_bytes_max,
         total_timeout,
+        class,
     })
 }
 

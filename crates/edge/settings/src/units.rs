@@ -96,6 +96,39 @@ pub(crate) fn rate(text: &str) -> Result<f64, UnitError> {
     }
 }
 
+/// Names and durations of what a rate may be counted in.
+const RATE_UNITS: [(&str, Duration); 4] = [
+    ("s", Duration::from_secs(1)),
+    ("m", Duration::from_secs(60)),
+    ("h", Duration::from_secs(3_600)),
+    ("d", Duration::from_secs(86_400)),
+];
+
+/// Reads `50/s`, `1000/m`, `5/h`, `10/d`: so many in such a time. The number is whole, so that
+/// nobody has to think about half a request.
+pub(crate) fn count_rate(text: &str) -> Result<(u32, Duration), UnitError> {
+    let (number, unit) = text.split_once('/').unwrap_or((text, ""));
+    if number.is_empty() || !number.bytes().all(|byte| byte.is_ascii_digit()) {
+        return Err(UnitError::Form);
+    }
+    if unit.is_empty() {
+        return Err(UnitError::NoUnit);
+    }
+    let names = RATE_UNITS.iter().map(|(name, _)| *name);
+    let known = RATE_UNITS.iter().find(|(name, _)| *name == unit);
+    let (_, per) = known.ok_or_else(|| unknown_unit(text, unit, names))?;
+    // Only an overflow is left to go wrong with digits alone.
+    Ok((number.parse().or(Err(UnitError::TooLarge))?, *per))
+}
+
+/// A rate as it would be written; in milliseconds where its time is none of the units.
+pub(crate) fn show_rate(count: u32, per: Duration) -> String {
+    match RATE_UNITS.iter().find(|(_, time)| *time == per) {
+        Some((name, _)) => format!("{count}/{name}"),
+        None => format!("{count} in {}", show_duration(per)),
+    }
+}
+
 /// A leading number, the unit behind it, and the rest.
 fn split(text: &str) -> Result<(u64, &str, &str), UnitError> {
     let digits_end = text.find(|c: char| !c.is_ascii_digit()).unwrap_or(text.len());
@@ -123,6 +156,7 @@ fn unknown_unit<'u>(
         "sec" | "secs" | "second" | "seconds" => Some("s"),
         "min" | "mins" | "minute" | "minutes" => Some("m"),
         "hour" | "hours" | "hr" => Some("h"),
+        "day" | "days" => Some("d"),
         "millis" | "msec" | "milliseconds" => Some("ms"),
         "k" => Some("KiB"),
         "g" => Some("GiB"),
@@ -223,6 +257,31 @@ mod tests {
         check_rate("1e3/s", Err(UnitError::Form));
         check_rate("5/sec", Err(UnitError::Unit { meant: Some("5/s".to_owned()) }));
         check_rate("5/day", Err(UnitError::Unit { meant: None }));
+    }
+
+    fn check_count_rate(text: &str, expected: Result<(u32, u64), UnitError>) {
+        let expected = expected.map(|(count, seconds)| (count, Duration::from_secs(seconds)));
+        assert_eq!(count_rate(text), expected, "{text}");
+        if let Ok((count, per)) = expected {
+            assert_eq!(show_rate(count, per), text);
+        }
+    }
+
+    #[test]
+    fn rates_of_whole_requests() {
+        check_count_rate("50/s", Ok((50, 1)));
+        check_count_rate("1000/m", Ok((1_000, 60)));
+        check_count_rate("5/h", Ok((5, 3_600)));
+        check_count_rate("10/d", Ok((10, 86_400)));
+        check_count_rate("50", Err(UnitError::NoUnit));
+        check_count_rate("50/", Err(UnitError::NoUnit));
+        check_count_rate("/s", Err(UnitError::Form));
+        check_count_rate("0.5/s", Err(UnitError::Form));
+        check_count_rate("-1/s", Err(UnitError::Form));
+        check_count_rate("5/day", Err(UnitError::Unit { meant: Some("5/d".to_owned()) }));
+        check_count_rate("5/minute", Err(UnitError::Unit { meant: Some("5/m".to_owned()) }));
+        check_count_rate("5/ms", Err(UnitError::Unit { meant: None }));
+        check_count_rate("99999999999/s", Err(UnitError::TooLarge));
     }
 
     proptest::proptest! {

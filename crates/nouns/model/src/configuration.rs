@@ -11,8 +11,15 @@ use ipnet::IpNet;
 
 use crate::Name;
 
+mod admission;
 mod policy;
+mod telemetry;
+pub use admission::{
+    Admission, Class, Client, FlowKey, Identity, JwtKey, LimitKey, PoolAdmission, Rate, RateLimit,
+    SharedQuotas,
+};
 pub use policy::{Allowance, Changes, Invariants, Rollback, State};
+pub use telemetry::{AccessLog, AccessLogFormat, AccessLogTarget, Telemetry};
 
 /// One whole, valid configuration.
 #[derive(Clone, Debug, PartialEq)]
@@ -28,6 +35,12 @@ pub struct Configuration {
     /// The routes, most specific first: the first match wins. One that lists both exact and
     /// wildcard hosts stands here twice, once with each: no single place would be right for both.
     pub routes: Vec<Route>,
+    /// Who is let in.
+    pub admission: Admission,
+    /// Registered clients, by name.
+    pub clients: Vec<Client>,
+    /// Rate limits, by name.
+    pub limits: Vec<RateLimit>,
     /// The admin interface.
     pub admin: Admin,
     /// Logs and metrics.
@@ -180,6 +193,8 @@ pub struct Pool {
     pub slow_start: Duration,
     /// Requests in flight at one server, over all workers; 0 means no limit.
     pub in_flight_max: u32,
+    /// How many requests its servers are given at once, and how long others wait.
+    pub admission: PoolAdmission,
     /// Idle connections kept per server and worker. Default 64.
     pub idle_max: usize,
     /// How often names are resolved again when their TTL is longer, or unknown. Default 30 s.
@@ -362,6 +377,8 @@ pub struct Route {
     pub body_bytes_max: Option<u64>,
     /// Replaces the pool's total timeout for this route.
     pub total_timeout: Option<Duration>,
+    /// How important its requests are, unless a registered client's class says otherwise.
+    pub class: Option<Class>,
 }
 
 /// A host a route serves.
@@ -461,40 +478,4 @@ pub struct AdminTcp {
     pub address: SocketAddr,
     /// A file that holds the bearer token, at least 16 characters.
     pub token_file: PathBuf,
-}
-
-/// Logs and metrics (`[telemetry]`).
-#[derive(Clone, Debug, PartialEq)]
-pub struct Telemetry {
-    /// The access log; `None` is off.
-    pub access_log: Option<AccessLog>,
-}
-
-/// The access log.
-#[derive(Clone, Debug, PartialEq)]
-pub struct AccessLog {
-    /// Where lines go.
-    pub target: AccessLogTarget,
-    /// How they look.
-    pub format: AccessLogFormat,
-}
-
-/// Where access log lines go.
-#[derive(Clone, Debug, PartialEq)]
-pub enum AccessLogTarget {
-    /// Standard output.
-    Stdout,
-    /// A file, appended to; reopened on SIGHUP.
-    File(PathBuf),
-}
-
-/// How access log lines look.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum AccessLogFormat {
-    /// One JSON object a line (the default).
-    Json,
-    /// Common Log Format with referer and user agent.
-    Clf,
-    /// Elastic Common Schema, one JSON object a line.
-    Ecs,
 }

@@ -5,6 +5,8 @@
 
 use serde::{Deserialize, Serialize};
 
+use crate::configuration::Class;
+
 /// One second of the whole door.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 pub struct Snapshot {
@@ -34,9 +36,127 @@ pub struct Snapshot {
     /// What is seen of the change that is tried or watched, in words; absent without one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub change: Option<String>,
+    /// Who was let in.
+    #[serde(default)]
+    pub admission: AdmissionFacts,
+    /// Servers that only a candidate has while it is tried, by pool.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tried: Vec<PoolFacts>,
     /// The invariants of each pool of several servers, and whether they hold.
     #[serde(default)]
     pub invariants: Vec<InvariantFact>,
+}
+
+/// One second of admission: who asked for how much, and who was refused.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct AdmissionFacts {
+    /// Registered clients, in configuration order.
+    pub clients: Vec<ClientFacts>,
+    /// Rate limits, in configuration order.
+    pub limits: Vec<LimitFacts>,
+    /// Who sent the most, the most first; at most 20.
+    pub talkers: Vec<TalkerFacts>,
+    /// What would have been refused in this second if `admission.observe` were off, by reason;
+    /// only those that occurred. What rate limits would have refused is in `limits`.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub observed: Vec<ReasonCount>,
+    /// Bytes that connections hold in buffers at the end.
+    pub buffer_bytes: u64,
+    /// Quotas that are shared with other doors; absent when none are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub shared: Option<SharedFacts>,
+}
+
+/// One second of one registered client.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct ClientFacts {
+    /// Its name.
+    pub name: String,
+    /// Its class as configured.
+    pub class: Class,
+    /// False when it is disabled, by the configuration or by hand.
+    pub enabled: bool,
+    /// Whether it is demoted, because it sends far more than it used to.
+    pub demoted: bool,
+    /// Requests that arrived.
+    pub requests: u64,
+    /// Requests that were refused for its own sake.
+    pub refused: u64,
+    /// Requests in flight or waiting at the end.
+    pub in_flight: u64,
+    /// What it usually sends, requests per second; absent while it is learned.
+    pub baseline_per_second: Option<f64>,
+    /// The rate it is held to, requests per second.
+    pub limit_per_second: Option<f64>,
+}
+
+/// One second of one rate limit.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct LimitFacts {
+    /// Its name.
+    pub name: String,
+    /// Whether it only counts.
+    pub observe: bool,
+    /// Requests it applied to.
+    pub requests: u64,
+    /// Requests it refused, or would have refused when it only counts.
+    pub refused: u64,
+}
+
+/// One second of one of those who sent the most.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TalkerFacts {
+    /// A registered client's name, an address, or the value of the header that tells flows apart,
+    /// shortened and hashed: it may be a secret.
+    pub name: String,
+    /// `client`, `address` or `header`.
+    pub kind: String,
+    /// Requests that arrived; an upper bound where others share its place in the sketch.
+    pub requests: u64,
+    /// How much `requests` may be too high.
+    pub error: u64,
+    /// Its share of all requests, 0 to 1.
+    pub share: f64,
+    /// Whether it is demoted.
+    pub demoted: bool,
+}
+
+/// The shared quotas at the end of one second.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct SharedFacts {
+    /// `shared`, or `alone` while the server that holds them does not answer.
+    pub state: String,
+    /// How many doors share, as last known.
+    pub doors: u32,
+    /// Tokens leased in this second.
+    pub leased: u64,
+    /// Requests decided without a lease in this second.
+    pub alone: u64,
+    /// Calls that failed or took too long in this second.
+    pub failed: u64,
+}
+
+/// One second of one pool's queue.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct QueueFacts {
+    /// Requests it may have in flight now; absent without a limit.
+    pub limit: Option<u32>,
+    /// Requests in flight at the end.
+    pub in_flight: u32,
+    /// Requests waiting at the end.
+    pub waiting: u32,
+    /// Requests that waited and were then served, or given up, in this second.
+    pub waited: u64,
+    /// Their mean wait in microseconds.
+    pub wait_us: u64,
+    /// Median service time in microseconds, as the queue reckons with.
+    pub service_us: u64,
+    /// True while more arrives than can be served.
+    pub overloaded: bool,
+    /// The least important class that is let in.
+    pub class: Class,
+    /// The part of that class that is let in, 0 to 1.
+    pub class_share: f64,
 }
 
 /// One invariant of one pool in one second.
@@ -63,6 +183,10 @@ pub struct RouteFacts {
     pub requests: u64,
     /// Requests by status class: 1xx, 2xx, 3xx, 4xx, 5xx.
     pub by_class: [u64; 5],
+    /// Requests that were not let in, for want of servers, memory or patience; they are among
+    /// those of class 5xx.
+    #[serde(default)]
+    pub refused: u64,
     /// Requests in flight at the end.
     pub in_flight: u64,
     /// Median total time in microseconds; absent without requests.
@@ -83,6 +207,9 @@ pub struct PoolFacts {
     /// True while less than half of the weight is healthy. The healthy still come first, each
     /// up to a bound on its requests in flight; what is over goes to the others.
     pub panic: bool,
+    /// Its queue.
+    #[serde(default)]
+    pub queue: QueueFacts,
     /// Its servers.
     pub servers: Vec<ServerFacts>,
 }
@@ -112,6 +239,9 @@ pub struct ServerFacts {
     pub failures: u64,
     /// Attempts in flight at the end.
     pub in_flight: u64,
+    /// Requests it may have in flight; absent without a limit.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub in_flight_max: Option<u32>,
     /// Its peak EWMA in microseconds.
     pub ewma_us: u64,
     /// Median time to the first byte in microseconds; absent without requests.

@@ -14,6 +14,7 @@ pub mod load;
 pub mod reason;
 pub mod recording;
 pub mod sample;
+pub mod switch;
 pub mod time;
 
 pub use configuration::Configuration;

@@ -169,12 +169,15 @@ pub struct Clients {
 }
 
 /// What a client does after a failure (no complete answer in time, or a 5xx or 429).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Retries {
     /// Further tries after the first, 0 to 10.
     pub retries_max: u32,
     /// Before the first retry, doubling with full jitter; `None`: at once.
     pub back_off: Option<Duration>,
+    /// Whether a 429 or 503 with `Retry-After` is tried again no sooner than it says. A session,
+    /// which otherwise only connects again, then repeats what was refused.
+    pub respect_retry_after: bool,
 }
 
 impl Default for Keys {
@@ -215,7 +218,7 @@ impl Default for Stream {
             clients: Clients::default(),
             keep_alive: true,
             timeout: Duration::from_secs(10),
-            retries: Retries { retries_max: 0, back_off: None },
+            retries: Retries::default(),
             in_flight_max: 10_000,
         }
     }

@@ -99,6 +99,26 @@ reasons! {
     BodyTimeout = "body_timeout", 408, Client, true, "http_request_error", "The request body made no progress in time.";
     /// The connection limit of the door or of this address is reached.
     TooManyConnections = "too_many_connections", 503, Client, true, "connection_limit_reached", "Too many connections are open; try again later.";
+    /// The buffers of all connections hold as much as they may.
+    BuffersFull = "buffers_full", 503, Door, true, "connection_limit_reached", "Too much is being sent at the moment; try again later.";
+    /// The client is disabled.
+    ClientDisabled = "client_disabled", 403, Client, false, "http_request_denied", "This client is disabled; ask whoever runs this server.";
+    /// The client may not use this route.
+    ClientRoute = "client_route", 403, Client, false, "http_request_denied", "This client may not use this path.";
+    /// The client, or another key of a limit, sent more than its rate.
+    RateLimited = "rate_limited", 429, Client, true, "http_request_denied", "Too many requests; try again after the time that Retry-After says.";
+    /// The client has as many requests in flight as it may.
+    TooManyInFlight = "too_many_in_flight", 429, Client, true, "http_request_denied", "Too many requests of this client are in flight; wait for some to end.";
+    /// The client repeats more requests than its share of retries.
+    TooManyRetries = "too_many_retries", 503, Client, false, "http_request_denied", "Too many of this client's requests are retries; do not try again.";
+    /// The servers are overloaded, and more important requests come first.
+    Shed = "shed", 503, Server, true, "http_request_denied", "The service is overloaded; try again later.";
+    /// The servers are overloaded, and as many requests wait as may.
+    QueueFull = "queue_full", 503, Server, true, "http_request_denied", "The service is overloaded; try again later.";
+    /// The servers are overloaded: no place became free in time.
+    QueueTimeout = "queue_timeout", 503, Server, true, "http_request_denied", "The service is overloaded; try again later.";
+    /// It could not be answered before its deadline, so it was not begun.
+    TooLate = "too_late", 503, Server, true, "http_response_timeout", "The service is overloaded and could not answer in time; try again later.";
     /// No route matches the host and path.
     NoRoute = "no_route", 404, Client, false, "destination_not_found", "No route matches this host and path.";
     /// A route matches the host and path, but not with this method.
@@ -134,6 +154,26 @@ reasons! {
 }
 
 impl Reason {
+    /// Why a request was not let in, although it was well formed.
+    pub const ADMISSION: &'static [Self] = &[
+        Self::BuffersFull,
+        Self::ClientDisabled,
+        Self::ClientRoute,
+        Self::RateLimited,
+        Self::TooManyInFlight,
+        Self::TooManyRetries,
+        Self::Shed,
+        Self::QueueFull,
+        Self::QueueTimeout,
+        Self::TooLate,
+    ];
+
+    /// Whether this is a refusal of admission with a status of 5xx.
+    #[must_use]
+    pub fn is_overload(self) -> bool {
+        self.status() >= 500 && Self::ADMISSION.contains(&self)
+    }
+
     /// The reason's place in [`Reason::ALL`], for counters in arrays.
     #[must_use]
     pub const fn index(self) -> usize {
@@ -166,7 +206,10 @@ mod tests {
             assert_eq!(
                 of_client,
                 reason.status() < 500
-                    || matches!(reason, Reason::BadVersion | Reason::TooManyConnections),
+                    || matches!(
+                        reason,
+                        Reason::BadVersion | Reason::TooManyConnections | Reason::TooManyRetries
+                    ),
                 "{code}"
             );
         }

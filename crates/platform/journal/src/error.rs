@@ -80,7 +80,7 @@ pub enum JournalError {
     /// A text of the caller's is longer than allowed.
     #[error("the {what} has {bytes} bytes, and at most {bytes_max} are kept: shorten it")]
     TooLong {
-        /// What is too long: `text`, `author`, `reason`, `version` or `time`.
+        /// What is too long: `text`, `author`, `reason`, `version`, `time` or `client`.
         what: &'static str,
         /// How long it is.
         bytes: usize,

@@ -1,4 +1,5 @@
-//! The durable history of generations, in an embedded SQLite: the truth about what went live.
+//! The durable history of generations, in an embedded SQLite: the truth about what went live,
+//! and about who was disabled by hand.
 //!
 //! One folder holds `journal.db` and `journal.lock`; one process has it at a time. A call that
 //! writes is one transaction, on the disk when it returns; one that fails leaves no trace.
@@ -15,6 +16,7 @@ mod open;
 mod record;
 mod repair;
 mod schema;
+mod switches;
 #[cfg(test)]
 mod tests;
 mod trim;
@@ -22,10 +24,11 @@ mod trim;
 use std::path::{Path, PathBuf};
 
 use model::generation::{Generation, GenerationState, Origin};
+use model::switch::Switch;
 use rusqlite::{Connection, OptionalExtension as _, Transaction, TransactionBehavior};
 
 pub use error::JournalError;
-pub use limit::{AUTHOR_BYTES_MAX, LIST_MAX, REASON_BYTES_MAX, TEXT_BYTES_MAX};
+pub use limit::{AUTHOR_BYTES_MAX, LIST_MAX, REASON_BYTES_MAX, SWITCHES_MAX, TEXT_BYTES_MAX};
 
 use error::Failure;
 use lock::Lock;
@@ -58,6 +61,21 @@ pub struct NewGeneration {
     /// The version of the file's text when it was recorded; absent when the file could not be
     /// read.
     pub file_version: Option<String>,
+}
+
+/// A switch that is to be recorded; the journal gives it its number.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct NewSwitch {
+    /// The client's name; at most 200 bytes.
+    pub client: String,
+    /// What it is switched to.
+    pub enabled: bool,
+    /// When, as RFC 3339 in UTC with milliseconds; at most 64 bytes.
+    pub at: String,
+    /// Who; at most [`AUTHOR_BYTES_MAX`].
+    pub author: String,
+    /// Why; at most [`REASON_BYTES_MAX`].
+    pub reason: String,
 }
 
 /// A generation with all that is kept of it.
@@ -183,6 +201,37 @@ impl Journal {
     /// When the disk refuses.
     pub fn trim(&mut self, max: usize) -> Result<usize, JournalError> {
         self.write(|transaction| trim::trim(transaction, max))
+    }
+
+    /// Records that a client was disabled, or enabled again. The oldest entries beyond
+    /// [`SWITCHES_MAX`] are forgotten, but never that a client is disabled.
+    ///
+    /// # Errors
+    /// When a text is longer than allowed, and when the disk refuses.
+    pub fn switch(&mut self, new: &NewSwitch) -> Result<Switch, JournalError> {
+        switches::check(new)?;
+        self.write(|transaction| switches::append(transaction, new))
+    }
+
+    /// The clients that are disabled: the newest switch of each, by client.
+    ///
+    /// # Errors
+    /// As [`Self::live`].
+    pub fn disabled(&self) -> Result<Vec<Switch>, JournalError> {
+        let read = switches::disabled(&self.connection);
+        read.map_err(|error| Failure::from(error).told(&self.folder))
+    }
+
+    /// Up to `limit` switches, newest first, of those before `before` if given; at most
+    /// [`LIST_MAX`].
+    ///
+    /// # Errors
+    /// As [`Self::live`].
+    pub fn switches(&self, limit: usize, before: Option<u64>) -> Result<Vec<Switch>, JournalError> {
+        let limit = i64::try_from(limit.min(LIST_MAX)).unwrap_or(i64::MAX);
+        let before = record::integer(before.unwrap_or(u64::MAX));
+        let read = switches::list(&self.connection, limit, before);
+        read.map_err(|error| Failure::from(error).told(&self.folder))
     }
 
     /// What a process that starts serves: the newest whose state survives a restart.

@@ -17,8 +17,13 @@ pub const REASON_BYTES_MAX: usize = 2_000;
 /// Generations that one call lists, at most.
 pub const LIST_MAX: usize = 1_000;
 
+/// Switches of clients that are kept, at most, beside those of clients that are disabled.
+pub const SWITCHES_MAX: usize = 1_000;
+
+/// Bytes of a time, at most.
+pub(crate) const TIME_BYTES_MAX: usize = 64;
+
 const VERSION_BYTES_MAX: usize = 64;
-const TIME_BYTES_MAX: usize = 64;
 const VERDICT_BYTES_MAX: usize = 4_000;
 const CHANGES_MAX: usize = 200;
 const CHANGE_BYTES_MAX: usize = 1_000;
@@ -34,9 +39,15 @@ pub(crate) fn check(new: &NewGeneration) -> Result<(), JournalError> {
         ("version", file_version, VERSION_BYTES_MAX),
         ("time", &new.at, TIME_BYTES_MAX),
     ] {
-        if text.len() > bytes_max {
-            return Err(JournalError::TooLong { what, bytes: text.len(), bytes_max });
-        }
+        fits(what, text, bytes_max)?;
+    }
+    Ok(())
+}
+
+/// Refuses one text that is too long.
+pub(crate) fn fits(what: &'static str, text: &str, bytes_max: usize) -> Result<(), JournalError> {
+    if text.len() > bytes_max {
+        return Err(JournalError::TooLong { what, bytes: text.len(), bytes_max });
     }
     Ok(())
 }

@@ -7,8 +7,9 @@ use std::path::Path;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::error::{Failure, is_damage};
+use crate::repair::Saved;
 use crate::schema::Version;
-use crate::{JournalError, record, repair, schema};
+use crate::{JournalError, record, repair, schema, switches};
 
 /// The name of the database in the folder.
 pub(crate) const DATABASE: &str = "journal.db";
@@ -38,7 +39,7 @@ pub(crate) fn database(folder: &Path) -> Result<(Connection, Vec<String>), Journ
         if repair::has_remains(folder) {
             warnings.push(repair::mend(folder, "the file is gone, and its log is not")?);
         } else {
-            repair::build(folder, &[])?;
+            repair::build(folder, &Saved::default())?;
         }
     }
     let what = match examined(folder) {
@@ -111,13 +112,14 @@ fn sound(connection: &Connection) -> rusqlite::Result<Result<(), String>> {
     Ok(Ok(()))
 }
 
-/// Whether every generation can be read, with the text that was written.
+/// Whether every generation can be read, with the text that was written, and every switch.
 fn readable(connection: &Connection) -> rusqlite::Result<()> {
     let mut statement = connection.prepare(&record::select("true", ""))?;
     let mut rows = statement.query([])?;
     while let Some(row) = rows.next()? {
         record::stored(row)?;
     }
+    switches::list(connection, i64::MAX, i64::MAX)?;
     Ok(())
 }
 

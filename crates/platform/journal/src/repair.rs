@@ -8,11 +8,12 @@ use std::fs::{File, OpenOptions};
 use std::os::unix::fs::OpenOptionsExt as _;
 use std::path::{Path, PathBuf};
 
+use model::switch::Switch;
 use rusqlite::{Connection, OpenFlags, TransactionBehavior};
 
 use crate::error::Failure;
 use crate::open::{DATABASE, connect};
-use crate::{JournalError, LIST_MAX, Stored, record, schema};
+use crate::{JournalError, LIST_MAX, Stored, record, schema, switches};
 
 /// Where the new database is until it is whole.
 const NEXT: &str = "journal.db.next";
@@ -22,6 +23,14 @@ const BESIDE: [&str; 2] = ["-wal", "-shm"];
 const SAVED_BYTES_MAX: usize = 64 << 20;
 /// Files that are set aside under names of one second, at most.
 const ASIDE_MAX: usize = 100;
+
+/// What a new database begins with.
+#[derive(Debug, Default)]
+pub(crate) struct Saved {
+    /// Newest first.
+    generations: Vec<Stored>,
+    switches: Vec<Switch>,
+}
 
 /// Whether SQLite's log of a database is there without it.
 pub(crate) fn has_remains(folder: &Path) -> bool {
@@ -38,10 +47,11 @@ pub(crate) fn mend(folder: &Path, what: &str) -> Result<String, JournalError> {
     write_next(folder, &saved)?;
     let aside = set_aside(folder).map_err(|error| unusable(folder, error))?;
     publish(folder)?;
-    let saved = match (saved.last(), saved.first()) {
+    let generations = &saved.generations;
+    let saved = match (generations.last(), generations.first()) {
         (Some(oldest), Some(newest)) => format!(
             "{} of its generations could be read and are kept, {} to {}",
-            saved.len(),
+            generations.len(),
             oldest.generation.number,
             newest.generation.number
         ),
@@ -60,19 +70,24 @@ pub(crate) fn mend(folder: &Path, what: &str) -> Result<String, JournalError> {
 ///
 /// # Errors
 /// As [`mend`].
-pub(crate) fn build(folder: &Path, saved: &[Stored]) -> Result<(), JournalError> {
+pub(crate) fn build(folder: &Path, saved: &Saved) -> Result<(), JournalError> {
     write_next(folder, saved)?;
     publish(folder)
 }
 
-/// The generations that can be read, newest first, within bounds.
-fn salvage(path: &Path) -> Vec<Stored> {
+/// What can be read, within bounds.
+fn salvage(path: &Path) -> Saved {
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let Ok(connection) = Connection::open_with_flags(path, flags) else { return Vec::new() };
+    let Ok(connection) = Connection::open_with_flags(path, flags) else { return Saved::default() };
+    Saved { generations: generations(&connection), switches: switches::readable(&connection) }
+}
+
+/// The generations that can be read, newest first, within bounds.
+fn generations(connection: &Connection) -> Vec<Stored> {
     // A walk ends at the first damaged page, so one comes from each end.
     let mut numbers = BTreeSet::new();
     for order in ["DESC", "ASC"] {
-        walk(&connection, order, &mut numbers);
+        walk(connection, order, &mut numbers);
     }
     let mut saved = Vec::new();
     let mut bytes = 0;
@@ -98,7 +113,7 @@ fn walk(connection: &Connection, order: &str, numbers: &mut BTreeSet<i64>) {
 }
 
 /// Writes the new database under its temporary name, whole and on the disk.
-fn write_next(folder: &Path, saved: &[Stored]) -> Result<(), JournalError> {
+fn write_next(folder: &Path, saved: &Saved) -> Result<(), JournalError> {
     let path = folder.join(NEXT);
     for end in ["", "-wal", "-shm", "-journal"] {
         // A process may have ended in the middle of this.
@@ -114,12 +129,15 @@ fn write_next(folder: &Path, saved: &[Stored]) -> Result<(), JournalError> {
     fill(&path, saved).map_err(|failure| failure.told(folder))
 }
 
-fn fill(path: &Path, saved: &[Stored]) -> Result<(), Failure> {
+fn fill(path: &Path, saved: &Saved) -> Result<(), Failure> {
     let mut connection = connect(path)?;
     schema::migrate(&mut connection, 0)?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-    for stored in saved {
+    for stored in &saved.generations {
         record::insert(&transaction, stored)?;
+    }
+    for switch in &saved.switches {
+        switches::insert(&transaction, switch)?;
     }
     transaction.commit()?;
     // Last: until here all of it is in the one file.

@@ -9,7 +9,8 @@ use rusqlite::{Connection, TransactionBehavior};
 const APPLICATION: i32 = 0x5469_6465;
 
 /// From version N to N + 1, for N from 0.
-const MIGRATIONS: &[&str] = &["
+const MIGRATIONS: &[&str] = &[
+    "
     CREATE TABLE texts (
         id       INTEGER PRIMARY KEY,
         checksum INTEGER NOT NULL,
@@ -31,7 +32,18 @@ const MIGRATIONS: &[&str] = &["
         file_version TEXT,
         text         INTEGER NOT NULL REFERENCES texts (id)
     ) STRICT;
-"];
+",
+    "
+    CREATE TABLE switches (
+        number  INTEGER PRIMARY KEY,
+        client  TEXT NOT NULL,
+        enabled INTEGER NOT NULL,
+        at      TEXT NOT NULL,
+        author  TEXT NOT NULL,
+        reason  TEXT NOT NULL
+    ) STRICT;
+",
+];
 
 /// What is found in a file.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

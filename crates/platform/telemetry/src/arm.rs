@@ -111,6 +111,14 @@ impl ArmShard {
         }
     }
 
+    /// No route of this arm takes a request: a failure, though the request may be at fault. Both
+    /// arms get such requests alike, so what one arm fails more is a route that it lost.
+    #[inline]
+    pub fn unrouted(&self) {
+        self.requests.add(1);
+        self.failures.add(1);
+    }
+
     /// An attempt of this arm at a server ended; it failed as [`crate::ServerShard::attempt`]
     /// says.
     #[inline]
@@ -295,6 +303,15 @@ mod tests {
             assert!(collector.seen.is_empty() && arms.shards.lock().unwrap().held.is_empty());
         }
         assert_eq!(collector.collect(), (ArmFacts::default(), ArmFacts::default()));
+    }
+
+    #[test]
+    fn what_has_no_route_is_a_failure_without_latency() {
+        let arms = Arc::new(Arms::default());
+        arms.shard(Arm::Candidate, pools()).unrouted();
+        let (_, candidate) = ArmCollector::new(arms).collect();
+        assert_eq!((candidate.requests, candidate.failures), (1, 1));
+        assert_eq!(candidate.latencies.iter().sum::<u64>(), 0);
     }
 
     #[test]

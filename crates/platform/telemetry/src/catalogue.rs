@@ -4,7 +4,11 @@
 //! generated from it, so the three cannot disagree. Invariant: names are unique, and a metric
 //! with a unit ends in that unit, as OpenMetrics asks.
 
+mod admission;
+
 use std::fmt::Write as _;
+
+use admission::ADMISSION;
 
 use crate::histogram::{EXPORTED_BOUNDS, bound_seconds};
 use crate::samples::{self, View};
@@ -62,7 +66,23 @@ impl Metric {
 }
 
 /// Every metric, in the order of the page.
-pub const CATALOGUE: &[Metric] = &[
+pub const CATALOGUE: &[Metric] = &joined::<{ DOOR.len() + ADMISSION.len() }>(DOOR, ADMISSION);
+
+const fn joined<const N: usize>(first: &[Metric], second: &[Metric]) -> [Metric; N] {
+    let mut all = [first[0]; N];
+    let mut index = 0;
+    while index < N {
+        all[index] = match index.checked_sub(first.len()) {
+            None => first[index],
+            Some(index) => second[index],
+        };
+        index += 1;
+    }
+    all
+}
+
+/// The metrics of what the door does, and of its process.
+const DOOR: &[Metric] = &[
     Metric {
         name: "http_server_request_duration_seconds",
         kind: Kind::Histogram,
@@ -411,8 +431,9 @@ these have one.
 
 A series appears with the first event it counts. The number of series is bounded: routes, pools
 and servers come from the configuration, and those that left it are dropped 10 minutes later, or
-at once beyond 1,000 of a kind; statuses and reason codes are fixed sets. No label holds anything
-that a client sends.
+at once beyond 1,000 of a kind; registered clients and rate limits end with the configuration that
+has them; statuses and reason codes are fixed sets. No label holds anything that a client sends: who
+sends the most stands here by rank only, and by name in `tidegate status`.
 
 | Name | Type | Unit | Labels | Meaning |
 | --- | --- | --- | --- | --- |

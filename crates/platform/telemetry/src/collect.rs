@@ -62,6 +62,7 @@ impl Collector {
             .filter(|(_, count)| *count > 0)
             .map(|(reason, count)| ReasonCount { code: reason.code().to_owned(), count })
             .collect();
+        self.registry.admitted(&snapshot);
         snapshot
     }
 
@@ -101,7 +102,7 @@ impl Collector {
             let delta = server_delta(&reading.totals, earlier(&before, key, reading, &nothing));
             pools.entry(Arc::clone(&key.0)).or_default().insert(key.1, delta);
         }
-        for facts in &mut snapshot.pools {
+        for facts in snapshot.pools.iter_mut().chain(&mut snapshot.tried) {
             if let Some(servers) = pools.get(facts.name.as_str()) {
                 fill_pool(facts, servers);
             }
@@ -136,6 +137,10 @@ fn fill_route(facts: &mut RouteFacts, now: &RouteTotals, before: &RouteTotals) {
     }
     // The sum over the classes and not the counter of ends, so that one snapshot adds up.
     facts.requests = facts.by_class.iter().sum();
+    facts.refused = (Reason::ALL.iter().zip(&now.reasons).zip(&before.reasons))
+        .filter(|((reason, _), _)| reason.is_overload())
+        .map(|((_, now), before)| now.saturating_sub(*before))
+        .sum();
     facts.in_flight = now.in_flight();
     let durations = now.durations_all().since(&before.durations_all());
     facts.p50_us = micros(durations.quantile(500));

@@ -9,6 +9,7 @@
 //! a lock, allocates, waits or makes a system call.
 
 pub mod access;
+mod admission;
 mod arm;
 pub mod catalogue;
 mod cell;

@@ -9,9 +9,11 @@ use std::net::SocketAddr;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
+use model::fact::Snapshot;
 use model::recording::Recording;
 use model::{Name, Timestamp};
 
+use crate::admission::AdmissionTotals;
 use crate::family::Family;
 pub use crate::family::{RETIRED_COLLECTIONS, RETIRED_ENTRIES};
 use crate::recorder::{Recorder, Ring, RingReading};
@@ -38,6 +40,7 @@ pub struct Registry {
     servers: Mutex<Family<ServerKey, ServerShard>>,
     reloads_applied: AtomicU64,
     reloads_rejected: AtomicU64,
+    admission: Mutex<AdmissionTotals>,
 }
 
 /// A panic elsewhere while the lock was held leaves counts that are still good to read.
@@ -56,7 +59,14 @@ impl Registry {
             servers: Mutex::new(Family::new()),
             reloads_applied: AtomicU64::new(0),
             reloads_rejected: AtomicU64::new(0),
+            admission: Mutex::default(),
         }
+    }
+
+    /// How many workers it is for.
+    #[must_use]
+    pub const fn workers(&self) -> usize {
+        self.workers.len()
     }
 
     /// The worker's own shard.
@@ -141,6 +151,16 @@ impl Registry {
             self.reloads_applied.load(Ordering::Relaxed),
             self.reloads_rejected.load(Ordering::Relaxed),
         )
+    }
+
+    /// Adds what was let in and refused in one second.
+    pub(crate) fn admitted(&self, second: &Snapshot) {
+        lock(&self.admission).add(second);
+    }
+
+    /// What was let in and refused so far.
+    pub(crate) fn admission(&self) -> AdmissionTotals {
+        lock(&self.admission).clone()
     }
 
     /// Tells the registry that a collection, and so a second, passed.

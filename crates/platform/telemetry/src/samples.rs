@@ -4,9 +4,12 @@
 //! cannot be described and not written. Series that never counted (a status, a reason, a class)
 //! are left out, which keeps the number of series to what occurred.
 
+pub(crate) mod admission;
+
 use model::Reason;
 use model::fact::{ServerFacts, ServerState, Snapshot};
 
+use crate::admission::AdmissionTotals;
 use crate::histogram::HistogramCounts;
 use crate::process::ProcessFacts;
 use crate::registry::Registry;
@@ -38,6 +41,7 @@ pub(crate) struct View<'a> {
     routes: Vec<(String, RouteTotals)>,
     servers: Vec<(String, String, ServerTotals)>,
     reloads: (u64, u64),
+    admission: AdmissionTotals,
 }
 
 impl<'a> View<'a> {
@@ -56,14 +60,16 @@ impl<'a> View<'a> {
             routes: routes.collect(),
             servers: servers.collect(),
             reloads: registry.reloads(),
+            admission: registry.admission(),
         }
     }
 
-    /// Each server of the snapshot with its pool.
+    /// Each server of the snapshot with its pool, those that are tried too.
     fn gauges(&self) -> impl Iterator<Item = (&str, &ServerFacts)> {
         self.snapshot
             .pools
             .iter()
+            .chain(&self.snapshot.tried)
             .flat_map(|pool| pool.servers.iter().map(move |server| (pool.name.as_str(), server)))
     }
 }

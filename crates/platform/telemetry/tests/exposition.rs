@@ -5,7 +5,11 @@ mod parser;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::fact::{PoolFacts, ReasonCount, RouteFacts, ServerFacts, ServerState, Snapshot};
+use model::configuration::Class;
+use model::fact::{
+    AdmissionFacts, ClientFacts, LimitFacts, PoolFacts, QueueFacts, ReasonCount, RouteFacts,
+    ServerFacts, ServerState, SharedFacts, Snapshot, TalkerFacts,
+};
 use model::{Name, Reason};
 use telemetry::catalogue::{CATALOGUE, Kind, reference};
 use telemetry::{AttemptSample, Collector, ExpositionFormat, Registry, RequestSample, exposition};
@@ -66,6 +70,37 @@ fn busy() -> Arc<Registry> {
     Arc::new(registry)
 }
 
+fn admission() -> AdmissionFacts {
+    AdmissionFacts {
+        clients: vec![ClientFacts {
+            name: "partner".to_owned(),
+            enabled: true,
+            requests: 10,
+            refused: 7,
+            in_flight: 2,
+            ..ClientFacts::default()
+        }],
+        limits: vec![LimitFacts {
+            name: "per-address".to_owned(),
+            requests: 9,
+            refused: 1,
+            ..LimitFacts::default()
+        }],
+        talkers: vec![TalkerFacts {
+            name: "192.0.2.1".to_owned(),
+            share: 0.75,
+            ..TalkerFacts::default()
+        }],
+        observed: vec![ReasonCount { code: "shed".to_owned(), count: 3 }],
+        buffer_bytes: 4_096,
+        shared: Some(SharedFacts {
+            state: "shared".to_owned(),
+            leased: 8,
+            ..SharedFacts::default()
+        }),
+    }
+}
+
 fn gauges() -> Snapshot {
     let server = |address: &str, state: ServerState| ServerFacts {
         address: address.to_owned(),
@@ -73,21 +108,39 @@ fn gauges() -> Snapshot {
         weight: 2,
         share_intended: 0.5,
         in_flight: 1,
+        in_flight_max: Some(12),
         ewma_us: 1_500,
         ..ServerFacts::default()
     };
+    let queue = QueueFacts {
+        limit: Some(24),
+        in_flight: 20,
+        waiting: 3,
+        waited: 4,
+        wait_us: 2_500,
+        class: Class::Normal,
+        class_share: 0.25,
+        ..QueueFacts::default()
+    };
     Snapshot {
         at: "2026-01-02T03:04:05.678Z".to_owned(),
+        admission: admission(),
         configuration: "v1".to_owned(),
         log_lines_lost: 9,
         routes: vec![RouteFacts { name: ROUTE.to_owned(), ..RouteFacts::default() }],
         pools: vec![PoolFacts {
             name: "web".to_owned(),
+            queue,
             servers: vec![
                 server("127.0.0.1:1", ServerState::Up),
                 server("[::1]:2", ServerState::Ejected),
                 server("127.0.0.1:3", ServerState::Unknown),
             ],
+            ..PoolFacts::default()
+        }],
+        tried: vec![PoolFacts {
+            name: "web".to_owned(),
+            servers: vec![server("127.0.0.1:9", ServerState::Up)],
             ..PoolFacts::default()
         }],
         ..Snapshot::default()
@@ -236,9 +289,47 @@ fn the_numbers_on_the_page_are_the_counts() {
     check("tidegate_server_state", &[("server", "[::1]:2"), ("state", "up")], 0.0);
     check("tidegate_server_share", &[("server", "[::1]:2"), ("kind", "intended")], 0.5);
     check("tidegate_server_ewma_seconds", &[("server", "127.0.0.1:1")], 0.0015);
+    check("tidegate_server_weight", &[("server", "127.0.0.1:9")], 2.0);
     check("tidegate_access_log_lines_lost_total", &[], 9.0);
     check("tidegate_configuration_info", &[("version", "v1")], 1.0);
     check("tidegate_configuration_reloads_total", &[("result", "rejected")], 1.0);
+    check("tidegate_admission_limit", &[("pool", "web")], 24.0);
+    check("tidegate_admission_waited_total", &[("pool", "web")], 4.0);
+    check("tidegate_admission_wait_seconds_total", &[("pool", "web")], 0.01);
+    for (class, share) in [("critical", 1.0), ("important", 1.0), ("normal", 0.25), ("bulk", 0.0)] {
+        check("tidegate_admission_let_in", &[("pool", "web"), ("class", class)], share);
+    }
+    check("tidegate_admission_refused_total", &[("reason", "shed")], 0.0);
+    check("tidegate_admission_observed_total", &[("reason", "shed")], 3.0);
+    check("tidegate_client_refused_total", &[("client", "partner")], 7.0);
+    check("tidegate_limit_requests_total", &[("limit", "per-address")], 9.0);
+    check("tidegate_talker_share", &[("rank", "1")], 0.75);
+    check("tidegate_server_in_flight_max", &[("server", "[::1]:2")], 12.0);
+    check("tidegate_quota_shared", &[], 1.0);
+}
+
+#[test]
+fn refusals_and_waits_add_up_over_the_seconds() {
+    let registry = Arc::new(Registry::new(1));
+    let mut collector = Collector::new(Arc::clone(&registry));
+    for second in 1..=3 {
+        (0..second).for_each(|_| registry.worker(0).reason(Reason::RateLimited));
+        registry.worker(0).reason(Reason::BadHost);
+        let page =
+            exposition(&registry, &collector.collect(gauges()), ExpositionFormat::Prometheus);
+        let all = second * (second + 1) / 2;
+        for line in [
+            format!("tidegate_admission_refused_total{{reason=\"rate_limited\"}} {all}"),
+            format!(
+                "tidegate_admission_wait_seconds_total{{pool=\"web\"}} {}",
+                0.01 * f64::from(second)
+            ),
+            format!("tidegate_client_requests_total{{client=\"partner\"}} {}", 10 * second),
+        ] {
+            assert!(page.lines().any(|found| found == line), "{line} is not in\n{page}");
+        }
+        assert!(!page.contains("192.0.2.1"), "no name that a client chose is a label");
+    }
 }
 
 #[test]

@@ -16,6 +16,7 @@ use tokio_rustls::TlsAcceptor;
 
 use crate::addresses::Held;
 use crate::connection::{Client, Origin};
+use crate::identify::Known;
 use crate::serve;
 use crate::worker::{ListenerCell, Worker};
 
@@ -155,6 +156,7 @@ async fn connection(place: Place, stream: Stream, peer: SocketAddr) {
         scanner: HeadScanner::default(),
         head_began: None,
         origin,
+        known: Known::default(),
         listener,
     };
     serve::serve(worker, client).await;

@@ -2,10 +2,15 @@
 //!
 //! A refusal says what was wrong, its reason code, the request's id, the configuration's
 //! version and how earlier attempts failed; never an address or a name behind the door.
+//!
+//! In a flood a refusal is the commonest answer, so it must be cheap: it is written into the
+//! exchange's own memory, and allocates nothing.
 
 use std::borrow::Cow;
+use std::time::Duration;
 
-use http_wire::{Framing, Method, Version};
+use admission::Refusal;
+use http_wire::{Method, Version};
 use model::Reason;
 use model::configuration::{ErrorFormat, Listener};
 use net::clock;
@@ -13,7 +18,8 @@ use net::clock;
 use crate::connection::Client;
 use crate::exchange::{Ended, Exchange};
 use crate::heads::{write_decimal, write_field};
-use crate::worker::View;
+use crate::quota::Shown;
+use crate::worker::{View, Worker};
 
 /// The methods that the door serves anywhere, for `Allow` where it refuses the others.
 const SERVED: &[&str] = &["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
@@ -29,6 +35,8 @@ pub(crate) struct Answer<'a> {
     location: Option<Cow<'a, [u8]>>,
     allow: Vec<&'a str>,
     configuration: &'a str,
+    retry_after: Option<Duration>,
+    quota: Option<Shown<'a>>,
 }
 
 impl<'a> Answer<'a> {
@@ -46,12 +54,33 @@ impl<'a> Answer<'a> {
             location: None,
             allow: if reason == Reason::MethodNotServed { SERVED.to_vec() } else { Vec::new() },
             configuration: &view.live.configuration.version,
+            retry_after: None,
+            quota: None,
         }
+    }
+
+    /// With the time after which it is worth to ask again, and what is left of the rate that was
+    /// exceeded, as far as the client is told.
+    pub(crate) fn of_admission(
+        mut self,
+        refusal: &Refusal,
+        client: Option<usize>,
+        view: &'a View,
+    ) -> Self {
+        self.retry_after = refusal.retry_after;
+        self.quota = Shown::of_refusal(&view.live.configuration, client, refusal);
+        self
     }
 
     /// With the methods that would have been served.
     pub(crate) fn allowing(mut self, methods: Vec<&'a str>) -> Self {
         self.allow = methods;
+        self
+    }
+
+    /// With what is left of the rate, as far as the client is told.
+    pub(crate) fn with_quota(mut self, quota: Option<Shown<'a>>) -> Self {
+        self.quota = quota;
         self
     }
 
@@ -66,6 +95,8 @@ impl<'a> Answer<'a> {
             location: None,
             allow: Vec::new(),
             configuration: "",
+            retry_after: None,
+            quota: None,
         }
     }
 }
@@ -112,24 +143,27 @@ pub(crate) fn redirect<'a>(
 /// Sends `answer` to the client. The connection goes on only when the request was understood
 /// and nothing of its body is still to come.
 pub(crate) async fn send(
+    worker: &Worker,
     client: &mut Client,
     exchange: &mut Exchange,
     answer: &Answer<'_>,
 ) -> Ended {
     let understood = answer.reason.is_none_or(keeps_alive);
+    let bodiless = understood && client.skips_body(exchange);
     let request = &exchange.request;
-    let bodiless = matches!(request.framing, Framing::None | Framing::Length(0));
     let keep_alive = understood && request.keep_alive && bodiless && request.upgrade.is_none();
     let without_body =
         understood && request.method == Method::Head || matches!(answer.status, 204 | 304);
-    let mut body = Vec::new();
+    // Nothing goes to a server any more: the memory for its head holds the body.
+    exchange.to_server.clear();
     match answer.reason {
-        Some(reason) => write_refusal(&mut body, exchange, answer, reason),
-        None => body.extend_from_slice(answer.body),
+        Some(reason) => write_refusal(exchange, answer, reason),
+        None => exchange.to_server.extend_from_slice(answer.body),
     }
-    write_head(exchange, answer, (keep_alive, body.len()));
+    let length = exchange.to_server.len();
+    write_head(worker, exchange, answer, (keep_alive, length));
     if !without_body {
-        exchange.to_client.extend_from_slice(&body);
+        exchange.to_client.extend_from_slice(&exchange.to_server);
     }
     let written = client.write_all(&exchange.to_client).await;
     Ended {
@@ -138,7 +172,7 @@ pub(crate) async fn send(
         keep_alive: keep_alive && written.is_ok(),
         complete: understood && bodiless && written.is_ok(),
         bytes_in: 0,
-        bytes_out: if without_body { 0 } else { body.len() as u64 },
+        bytes_out: if without_body { 0 } else { length as u64 },
         at: clock::now(),
     }
 }
@@ -149,6 +183,15 @@ fn keeps_alive(reason: Reason) -> bool {
         reason,
         Reason::NoRoute
             | Reason::MethodNotAllowed
+            | Reason::ClientDisabled
+            | Reason::ClientRoute
+            | Reason::RateLimited
+            | Reason::TooManyInFlight
+            | Reason::TooManyRetries
+            | Reason::Shed
+            | Reason::QueueFull
+            | Reason::QueueTimeout
+            | Reason::TooLate
             | Reason::NoServer
             | Reason::ConnectFailed
             | Reason::ConnectTimeout
@@ -160,7 +203,12 @@ fn keeps_alive(reason: Reason) -> bool {
     )
 }
 
-fn write_head(exchange: &mut Exchange, answer: &Answer<'_>, (keep_alive, length): (bool, usize)) {
+fn write_head(
+    worker: &Worker,
+    exchange: &mut Exchange,
+    answer: &Answer<'_>,
+    (keep_alive, length): (bool, usize),
+) {
     let http10 = exchange.request.version == Version::Http10;
     let out = &mut exchange.to_client;
     out.clear();
@@ -169,7 +217,7 @@ fn write_head(exchange: &mut Exchange, answer: &Answer<'_>, (keep_alive, length)
     out.push(b' ');
     out.extend_from_slice(phrase(answer.status).as_bytes());
     out.extend_from_slice(b"\r\n");
-    write_field(out, b"date", httpdate::fmt_http_date(clock::wall()).as_bytes());
+    write_field(out, b"date", &worker.date.text(exchange.phases.started));
     if !matches!(answer.status, 204 | 304) {
         write_field(out, b"content-type", answer.content_type.as_bytes());
         out.extend_from_slice(b"content-length: ");
@@ -188,9 +236,10 @@ fn write_head(exchange: &mut Exchange, answer: &Answer<'_>, (keep_alive, length)
         out.extend_from_slice(b"; details=\"");
         out.extend_from_slice(reason.code().as_bytes());
         out.extend_from_slice(b"\"\r\n");
-        if reason.status() == 503 {
-            out.extend_from_slice(b"retry-after: 1\r\n");
-        }
+        write_retry_after(out, answer, reason);
+    }
+    if let Some(quota) = &answer.quota {
+        quota.write(out);
     }
     write_field(out, b"x-request-id", &exchange.request_id);
     out.extend_from_slice(match (keep_alive, http10) {
@@ -200,33 +249,92 @@ fn write_head(exchange: &mut Exchange, answer: &Answer<'_>, (keep_alive, length)
     });
 }
 
-/// RFC 9457, or the same in lines of text. Every value is from a fixed table or is an id of
-/// printable ASCII, so only the id needs escaping.
-fn write_refusal(out: &mut Vec<u8>, exchange: &Exchange, answer: &Answer<'_>, reason: Reason) {
-    let attempts: Vec<&str> = exchange.history.iter().map(|reason| reason.code()).collect();
-    let id = String::from_utf8_lossy(&exchange.request_id);
-    let id = id.replace('\\', "\\\\").replace('"', "\\\"");
-    let (title, status, code) = (phrase(answer.status), answer.status, reason.code());
-    let (detail, retryable) = (reason.detail(), reason.retryable());
-    let version = answer.configuration;
-    let text = match answer.format {
-        ErrorFormat::ProblemJson => {
-            let attempts: Vec<String> = attempts.iter().map(|code| format!("\"{code}\"")).collect();
-            format!(
-                "{{\"type\":\"about:blank\",\"title\":\"{title}\",\"status\":{status},\
-                 \"detail\":\"{detail}\",\"reason\":\"{code}\",\"retryable\":{retryable},\
-                 \"request_id\":\"{id}\",\"configuration\":\"{version}\",\
-                 \"attempts\":[{}]}}\n",
-                attempts.join(",")
-            )
+/// Says when to ask again: in whole seconds, rounded up, at least one (RFC 9110, section 10.2.3).
+fn write_retry_after(out: &mut Vec<u8>, answer: &Answer<'_>, reason: Reason) {
+    if matches!(reason.status(), 429 | 503) && reason.retryable() {
+        let time = answer.retry_after.unwrap_or_default();
+        let seconds = time.as_secs() + u64::from(time.subsec_nanos() > 0);
+        out.extend_from_slice(b"retry-after: ");
+        write_decimal(out, seconds.max(1));
+        out.extend_from_slice(b"\r\n");
+    }
+}
+
+/// What stands before title, detail, code, whether to retry, id, configuration and attempts, and
+/// at the end.
+type Labels = [&'static [u8]; 8];
+
+/// RFC 9457.
+const PROBLEM: Labels = [
+    b"{\"type\":\"about:blank\",\"title\":\"",
+    b",\"detail\":\"",
+    b"\",\"reason\":\"",
+    b"\",\"retryable\":",
+    b",\"request_id\":\"",
+    b"\",\"configuration\":\"",
+    b"\",\"attempts\":[",
+    b"]}\n",
+];
+
+/// The same in lines of text.
+const TEXT: Labels = [
+    b"",
+    b"\n",
+    b"\nreason: ",
+    b"\nretryable: ",
+    b"\nrequest id: ",
+    b"\nconfiguration: ",
+    b"\nattempts: ",
+    b"\n",
+];
+
+/// Every value is from a fixed table or is an id of printable ASCII, so only the id needs
+/// escaping.
+fn write_refusal(exchange: &mut Exchange, answer: &Answer<'_>, reason: Reason) {
+    let quoted = answer.format == ErrorFormat::ProblemJson;
+    let [open, detail, code, retryable, id, configuration, attempts, end] =
+        if quoted { PROBLEM } else { TEXT };
+    let out = &mut exchange.to_server;
+    out.extend_from_slice(open);
+    if quoted {
+        out.extend_from_slice(phrase(answer.status).as_bytes());
+        out.extend_from_slice(b"\",\"status\":");
+        write_decimal(out, u64::from(answer.status));
+    } else {
+        write_decimal(out, u64::from(answer.status));
+        out.push(b' ');
+        out.extend_from_slice(phrase(answer.status).as_bytes());
+    }
+    for (label, value) in [
+        (detail, reason.detail()),
+        (code, reason.code()),
+        (retryable, if reason.retryable() { "true" } else { "false" }),
+    ] {
+        out.extend_from_slice(label);
+        out.extend_from_slice(value.as_bytes());
+    }
+    out.extend_from_slice(id);
+    for &byte in &exchange.request_id {
+        if quoted && matches!(byte, b'"' | b'\\') {
+            out.push(b'\\');
         }
-        ErrorFormat::Text => format!(
-            "{status} {title}\n{detail}\nreason: {code}\nretryable: {retryable}\n\
-             request id: {id}\nconfiguration: {version}\nattempts: {}\n",
-            attempts.join(", ")
-        ),
-    };
-    out.extend_from_slice(text.as_bytes());
+        out.push(byte);
+    }
+    out.extend_from_slice(configuration);
+    out.extend_from_slice(answer.configuration.as_bytes());
+    out.extend_from_slice(attempts);
+    let mark: &[u8] = if quoted { b"\"" } else { b"" };
+    for (index, attempt) in exchange.history.iter().enumerate() {
+        let separator: &[u8] = match (index, quoted) {
+            (0, _) => b"",
+            (_, true) => b",",
+            (_, false) => b", ",
+        };
+        for part in [separator, mark, attempt.code().as_bytes(), mark] {
+            out.extend_from_slice(part);
+        }
+    }
+    out.extend_from_slice(end);
 }
 
 /// What is said of a status that has no phrase of its own.

@@ -12,7 +12,7 @@ use http_wire::HeadLimits;
 use model::configuration::{Pool as PoolSettings, Route};
 use model::{Fault, Reason, Timestamp};
 use net::clock;
-use net::socket::{Socket, Stream};
+use net::socket::Socket;
 use net::timer::{Deadline, Elapsed};
 use telemetry::AttemptSample;
 
@@ -23,6 +23,8 @@ use crate::pump::{Pump, PumpError, Side};
 use crate::serve;
 use crate::tunnel;
 use crate::upstream::{self, ServerConnection};
+use crate::waiting::Place;
+use crate::work::{self, Load, WATCH_AFTER};
 use crate::worker::{ServerView, View, Worker};
 
 /// A server's response head may have these sizes, whatever the client's limits are.
@@ -30,25 +32,33 @@ const RESPONSE_LIMITS: HeadLimits =
     HeadLimits { bytes_max: 32 * 1024, headers_max: 200, target_bytes_max: 0 };
 /// Interim responses (1xx) that one server may send before its final one.
 const INTERIM_MAX: u32 = 16;
-/// A server that has not answered by then keeps its client waiting; most answer sooner, and
-/// need not pay for the watch.
-const WATCH_AFTER: Duration = Duration::from_millis(100);
 /// A request that must not be sent twice goes only over a connection that was idle for less.
 const FRESH_ENOUGH: Duration = Duration::from_secs(1);
 
 /// What an attempt works with.
 #[derive(Debug)]
-pub(crate) struct Attempt<'a> {
+pub(crate) struct Attempt<'a, 'p> {
     pub(crate) worker: &'a Rc<Worker>,
     pub(crate) view: &'a Rc<View>,
     pub(crate) pool_index: usize,
     pub(crate) settings: &'a PoolSettings,
     pub(crate) route: &'a Route,
     pub(crate) upload: &'a mut Pump,
+    pub(crate) pick: Pick,
+    /// Its place at the pool.
+    pub(crate) place: &'a mut Place<'p>,
+    /// What the limiter is told of it; absent once it was, and while the client owes its body.
+    pub(crate) load: Option<Load>,
+    /// The server waits for the request's body, and the place is given to others meanwhile.
+    pub(crate) suspended: bool,
+    /// Others wait for a place at this pool, so that a client who leaves is noticed at once.
+    pub(crate) others_wait: bool,
     /// The server takes its time, so the client is watched for leaving.
     pub(crate) watches_client: bool,
-    /// The response has begun.
-    pub(crate) answering: bool,
+    /// When the head of the response was there.
+    pub(crate) answered_at: Option<Timestamp>,
+    /// How long the server will have been silent when its deadline passes.
+    pub(crate) silent_until: Duration,
     /// The client sends its body only once the server has agreed to it.
     pub(crate) awaits_continue: bool,
 }
@@ -71,13 +81,12 @@ pub(crate) struct Failure {
 /// # Errors
 /// [`Failure`] while the client has not been told anything.
 pub(crate) async fn run(
-    mut attempt: Attempt<'_>,
+    mut attempt: Attempt<'_, '_>,
     client: &mut Client,
     exchange: &mut Exchange,
-    (pick, began): (Pick, Timestamp),
+    began: Timestamp,
 ) -> Result<Ended, Failure> {
-    let result = attempt.once(client, exchange, &pick, began).await;
-    let server = attempt.server(&pick);
+    let result = attempt.once(client, exchange, began).await;
     let (at, status, failure) = match &result {
         Ok(ended) => (ended.at, Some(exchange.response.status), ended.reason),
         Err(failure) => match failure.cause {
@@ -94,14 +103,17 @@ pub(crate) async fn run(
         total,
         retried: exchange.tried.len() > 1,
     };
-    server.metrics.attempt(&sample);
+    let index = attempt.pick.index();
+    let metrics = &attempt.view.pools[attempt.pool_index].servers[index].metrics;
+    metrics.attempt(&sample);
     if let Some(arm) = &attempt.view.arm {
-        arm.attempt(attempt.pool_index, pick.index(), &sample);
+        arm.attempt(attempt.pool_index, index, &sample);
     }
     let latency = exchange.phases.first_byte.unwrap_or(total);
     let outcome = outcome_of(&result, exchange.response.status, latency);
-    if let Some(change) = pick.finish(outcome, at) {
-        attempt.worker.state_changed(&attempt.settings.name, &server.metrics, change);
+    attempt.tell_limiter(work::ending_of(outcome), at);
+    if let Some(change) = attempt.pick.finish(outcome, at) {
+        attempt.worker.state_changed(&attempt.settings.name, metrics, change);
     }
     result
 }
@@ -148,21 +160,20 @@ impl Failure {
     }
 }
 
-impl Attempt<'_> {
-    pub(crate) fn server(&self, pick: &Pick) -> &ServerView {
-        &self.view.pools[self.pool_index].servers[pick.index()]
+impl Attempt<'_, '_> {
+    pub(crate) fn server(&self) -> &ServerView {
+        &self.view.pools[self.pool_index].servers[self.pick.index()]
     }
 
     async fn once(
         &mut self,
         client: &mut Client,
         exchange: &mut Exchange,
-        pick: &Pick,
         began: Timestamp,
     ) -> Result<Ended, Failure> {
         exchange.phases.connect = None;
         exchange.phases.first_byte = None;
-        let mut server = self.connection(exchange, pick, began).await?;
+        let mut server = self.connection(exchange, began).await?;
         let sent_at = if server.reused { began } else { clock::now() };
         let mut length = self.until_response(client, exchange, &mut server).await;
         if let Err(failure) = &length
@@ -173,12 +184,13 @@ impl Attempt<'_> {
             // says nothing about the server, so it costs no retry: once more, freshly.
             serve::write_request_head(client, exchange, self.route);
             self.upload.restart(&mut exchange.to_server);
-            server = self.fresh(exchange, pick).await?;
+            server = self.fresh(exchange).await?;
             length = self.until_response(client, exchange, &mut server).await;
         }
         let length = length?;
         let first_byte_at = clock::now();
         exchange.phases.first_byte = Some(first_byte_at.since(sent_at));
+        self.answered_at = Some(first_byte_at);
         if exchange.response.status == 101 {
             return Ok(tunnel::run(self, client, exchange, server, length).await);
         }
@@ -186,31 +198,26 @@ impl Attempt<'_> {
             let cause = Some(FailureCause::Status(exchange.response.status));
             return Err(Failure { cause, paid: true, ..Failure::server(Reason::ServerError) });
         }
-        Ok(self.relay(client, exchange, (server, pick), length).await)
+        Ok(self.relay(client, exchange, server, length).await)
     }
 
     /// An idle connection, or a new one.
     async fn connection(
         &self,
         exchange: &mut Exchange,
-        pick: &Pick,
         now: Timestamp,
     ) -> Result<ServerConnection, Failure> {
         let repeatable = exchange.request.method.is_idempotent() && self.upload.can_restart();
         let idle_time_max = if repeatable { Duration::MAX } else { FRESH_ENOUGH };
-        match self.server(pick).idle.take(now, idle_time_max) {
+        match self.server().idle.take(now, idle_time_max) {
             Some(connection) => Ok(connection),
-            None => self.fresh(exchange, pick).await,
+            None => self.fresh(exchange).await,
         }
     }
 
-    async fn fresh(
-        &self,
-        exchange: &mut Exchange,
-        pick: &Pick,
-    ) -> Result<ServerConnection, Failure> {
+    async fn fresh(&self, exchange: &mut Exchange) -> Result<ServerConnection, Failure> {
         let began = clock::now();
-        let server = self.server(pick);
+        let server = self.server();
         let tls = self.view.live.pools[self.pool_index].tls.as_ref();
         let tls = tls.map(|tls| (tls, server.host.as_ref()));
         let time = self.settings.timeouts.connect;
@@ -311,11 +318,7 @@ impl Attempt<'_> {
                     if buffer.is_empty() {
                         server.buffer = None;
                     }
-                    return self.poll_deadlines(
-                        context,
-                        (&mut client.stream, &client.deadline),
-                        &exchange.deadline,
-                    );
+                    return self.poll_deadlines(context, client, &exchange.deadline);
                 }
             }
         }
@@ -335,9 +338,11 @@ impl Attempt<'_> {
         let Some(buffer) = client.buffer.as_mut() else {
             return Poll::Ready(Failure::client(Reason::Internal));
         };
+        buffer.grow();
         let ends = (&mut client.stream, &mut server.stream);
         match self.upload.poll(context, ends, buffer, &mut exchange.to_server) {
             Poll::Ready(Ok(())) => {
+                self.resume();
                 self.await_server(&exchange.deadline);
                 Poll::Pending
             }
@@ -352,6 +357,9 @@ impl Attempt<'_> {
             }
             Poll::Pending => {
                 if self.upload.take_progress() {
+                    if self.load.is_some_and(|load| clock::now().since(load.began) >= WATCH_AFTER) {
+                        self.suspend();
+                    }
                     client.deadline.set(client.listener.settings().timeouts.body);
                     self.await_server(&exchange.deadline);
                 }
@@ -363,27 +371,19 @@ impl Attempt<'_> {
     fn poll_deadlines<T>(
         &mut self,
         context: &mut Context<'_>,
-        (stream, client): (&mut Stream, &Deadline),
+        client: &mut Client,
         server: &Deadline,
     ) -> Poll<Result<T, Failure>> {
         // A client that waits for `100 Continue` waits for the server, which has not answered.
         let uploading =
             self.client_owes_body() && !(self.awaits_continue && self.upload.bytes() == 0);
-        if uploading && client.poll(context).is_ready() {
+        if uploading && client.deadline.poll(context).is_ready() {
             return Poll::Ready(Err(Failure::client(Reason::BodyTimeout)));
         }
-        if self.watches_client && stream.poll_reset(context).is_ready() {
+        if self.watches_client && self.poll_client_left(context, client).is_ready() {
             return Poll::Ready(Err(Failure::client(Reason::ClientClosed)));
         }
-        match server.poll(context) {
-            // The answer takes a while: from now on a client that leaves is noticed.
-            Poll::Ready(Elapsed::Phase) if !self.watches_client => {
-                self.watches_client = true;
-                let left = self.settings.timeouts.first_byte.saturating_sub(WATCH_AFTER);
-                server.set(left);
-                context.waker().wake_by_ref();
-                Poll::Pending
-            }
+        match self.poll_server_time(context, server) {
             Poll::Ready(Elapsed::Limit) => Poll::Ready(Err(Failure::server(Reason::TotalTimeout))),
             // While the client is still sending, the server owes nothing.
             Poll::Ready(Elapsed::Phase) if uploading => Poll::Pending,
@@ -397,17 +397,6 @@ impl Attempt<'_> {
     /// True while the request cannot go on because the client has not sent more of it.
     pub(crate) fn client_owes_body(&self) -> bool {
         !self.upload.is_finished() && self.upload.blocked() == Side::Source
-    }
-
-    /// The server's time begins anew: to begin its answer, or to go on with it.
-    pub(crate) fn await_server(&mut self, deadline: &Deadline) {
-        if self.answering {
-            deadline.set(self.settings.timeouts.progress);
-            return;
-        }
-        let time = self.settings.timeouts.first_byte;
-        self.watches_client = time <= WATCH_AFTER;
-        deadline.set(time.min(WATCH_AFTER));
     }
 
     fn may_repeat_stale(

@@ -1,7 +1,8 @@
 //! A client's connection: its socket, its buffer, its deadline, and what is known of its peer.
 //!
-//! Invariant: between requests a connection holds no buffer and no exchange; the bytes of a
-//! request head stay at the front of the buffer until the request was recorded.
+//! Invariants: between requests a connection holds no buffer and no exchange, and within a head
+//! that does not come only the bytes that came; the bytes of a request head stay at the front of
+//! the buffer until the request was recorded.
 
 use std::cell::OnceCell;
 use std::io::IoSlice;
@@ -10,7 +11,7 @@ use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http_wire::{HeadLimits, HeadScanner, HeaderKind, RequestHead};
+use http_wire::{Framing, HeadLimits, HeadScanner, HeaderKind, RequestHead};
 use model::configuration::Listener;
 use model::{Reason, Timestamp};
 use net::buffer::Buffer;
@@ -18,6 +19,8 @@ use net::clock;
 use net::socket::{Socket, Stream};
 use net::timer::Deadline;
 
+use crate::exchange::Exchange;
+use crate::identify::Known;
 use crate::record;
 use crate::worker::{ListenerCell, Worker};
 
@@ -29,6 +32,8 @@ pub(crate) struct Origin {
     pub(crate) peer_text: Box<str>,
     /// Its hash, once it was asked for.
     peer_hash: OnceCell<u64>,
+    /// What it is to admission, once it was asked for.
+    peer_key: OnceCell<u64>,
     /// The peer may speak for others (see `trusted_proxies`).
     pub(crate) trusted: bool,
     pub(crate) tls: bool,
@@ -41,6 +46,7 @@ impl Origin {
             peer,
             peer_text: address.to_string().into_boxed_str(),
             peer_hash: OnceCell::new(),
+            peer_key: OnceCell::new(),
             trusted: listener.trusted_proxies.iter().any(|network| network.contains(&address)),
             tls,
         }
@@ -52,6 +58,11 @@ impl Origin {
             return record::hash_address(self.client(head, bytes, listener));
         }
         *self.peer_hash.get_or_init(|| record::hash(self.peer_text.as_bytes()))
+    }
+
+    /// What `hash` makes of the peer's address; always the same on one connection.
+    pub(crate) fn peer_key(&self, hash: impl FnOnce(IpAddr) -> u64) -> u64 {
+        *self.peer_key.get_or_init(|| hash(self.peer.ip()))
     }
 
     /// The client on whose behalf the request came: the last address in `X-Forwarded-For` that
@@ -85,6 +96,8 @@ pub(crate) struct Client {
     /// When the first bytes of a head came, if they were not all of it.
     pub(crate) head_began: Option<Timestamp>,
     pub(crate) origin: Origin,
+    /// What it was recognized by last.
+    pub(crate) known: Known,
     pub(crate) listener: Rc<ListenerCell>,
 }
 
@@ -129,16 +142,21 @@ impl Client {
                 return Poll::Ready(Ok(None));
             }
             let buffer = self.buffer.get_or_insert_with(|| worker.buffers.lend());
+            buffer.grow();
             if buffer.spare().is_empty() {
                 return Poll::Ready(Err(Reason::HeadTooLarge));
             }
             match self.stream.poll_read(context, buffer.spare()) {
                 Poll::Pending => return self.poll_head_deadline(context),
                 Poll::Ready(Ok(count)) if count > 0 => {
-                    if buffer.is_empty() {
+                    let begins = buffer.is_empty();
+                    buffer.advance(count);
+                    if begins && worker.account.is_full() {
+                        return Poll::Ready(Err(Reason::BuffersFull));
+                    }
+                    if begins {
                         self.deadline.set(head_time);
                     }
-                    buffer.advance(count);
                 }
                 Poll::Ready(_) => return Poll::Ready(Ok(None)),
             }
@@ -152,8 +170,57 @@ impl Client {
         let idle = self.buffer.as_ref().is_none_or(Buffer::is_empty);
         if idle {
             self.buffer = None;
+        } else if let Some(buffer) = &mut self.buffer {
+            buffer.shrink();
         }
         self.deadline.poll(context).map(|_| if idle { Ok(None) } else { Err(Reason::HeadTimeout) })
+    }
+
+    /// Ready once the client has left: it closed its connection, or reset it. What else it sends
+    /// in the meantime is kept for later, as far as the buffer has room; beyond that, only a
+    /// reset is noticed. Only while nobody else reads: all of the request was read, or nothing
+    /// behind its head yet. Meanwhile the buffer holds no more than what was sent.
+    ///
+    /// A client that ends only its writing side counts as gone, for nothing tells the two apart.
+    /// A client that does so and still waits for its answer is rare, and nginx leaves it too; one
+    /// that has its answer soon is never asked (see `work::WATCH_AFTER`).
+    pub(crate) fn poll_left(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        while let Some(buffer) = &mut self.buffer {
+            buffer.grow();
+            if buffer.spare().is_empty() {
+                break;
+            }
+            match self.stream.poll_read(context, buffer.spare()) {
+                Poll::Pending => {
+                    buffer.shrink();
+                    return Poll::Pending;
+                }
+                Poll::Ready(Ok(count)) if count > 0 => buffer.advance(count),
+                Poll::Ready(_) => return Poll::Ready(()),
+            }
+        }
+        self.stream.poll_reset(context)
+    }
+
+    /// True when nothing of the request's body is still to come. What of it came with the head,
+    /// and was not forwarded, is thrown away.
+    pub(crate) fn skips_body(&mut self, exchange: &Exchange) -> bool {
+        let length = match exchange.request.framing {
+            Framing::None => 0,
+            Framing::Length(length) => length,
+            Framing::Chunked | Framing::Close => return false,
+        };
+        if length == 0 {
+            return true;
+        }
+        let (Some(buffer), Ok(length)) = (&mut self.buffer, usize::try_from(length)) else {
+            return false;
+        };
+        let whole = !exchange.body_begun && buffer.filled().len() >= length;
+        if whole {
+            buffer.consume(length);
+        }
+        whole
     }
 
     /// Writes all of `bytes`, within the listener's time for one advance of a body.
@@ -197,13 +264,14 @@ impl Client {
         const LINGER: Duration = Duration::from_secs(2);
         const BYTES_MAX: usize = 256 * 1024;
         self.deadline.set(LINGER);
-        let buffer = self.buffer.get_or_insert_with(|| worker.buffers.lend());
+        self.buffer = None;
         let (stream, deadline) = (&mut self.stream, &self.deadline);
         let mut left = BYTES_MAX;
         let drain = std::future::poll_fn(|context| {
             if stream.poll_shutdown(context).is_pending() {
                 return Poll::Pending;
             }
+            let mut buffer = worker.buffers.lend();
             while left > 0 {
                 match stream.poll_read(context, buffer.bytes_mut()) {
                     Poll::Pending => return Poll::Pending,

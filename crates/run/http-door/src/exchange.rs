@@ -26,6 +26,10 @@ pub(crate) struct Exchange {
     /// Why earlier attempts failed.
     pub(crate) history: Vec<Reason>,
     pub(crate) request_id: Vec<u8>,
+    /// Some of the request's body may have been taken from the client's buffer.
+    pub(crate) body_begun: bool,
+    /// The registered client that sends it, by index in the configuration.
+    pub(crate) client: Option<usize>,
     /// What the server side is waited for.
     pub(crate) deadline: Deadline,
     pub(crate) phases: Phases,
@@ -36,6 +40,8 @@ pub(crate) struct Exchange {
 pub(crate) struct Phases {
     /// The head was complete.
     pub(crate) started: Timestamp,
+    /// In the queue of its pool, until it was served or given up; absent when it did not wait.
+    pub(crate) waited: Option<Duration>,
     /// Connecting to the server; absent when a connection was reused.
     pub(crate) connect: Option<Duration>,
     /// From the request being sent to the response's head, last attempt.
@@ -71,6 +77,8 @@ impl Exchange {
             tried: Vec::new(),
             history: Vec::new(),
             request_id: Vec::with_capacity(REQUEST_ID_BYTES_MAX),
+            body_begun: false,
+            client: None,
             deadline,
             phases: Phases::default(),
         }
@@ -83,6 +91,8 @@ impl Exchange {
         self.tried.clear();
         self.history.clear();
         self.request_id.clear();
+        self.body_begun = false;
+        self.client = None;
         self.deadline.limit(None);
         self.deadline.clear();
         self.phases = Phases::default();

@@ -9,6 +9,7 @@ use model::configuration::ForwardedStyle;
 
 use crate::connection::Origin;
 use crate::pump::Encoding;
+use crate::quota::Shown;
 
 /// What the door adds to a request on its way to a server.
 #[derive(Debug)]
@@ -204,7 +205,7 @@ pub(crate) fn write_response(
     head: &ResponseHead,
     bytes: &[u8],
     plan: ResponsePlan,
-    (version, request_id): (Version, &[u8]),
+    (version, request_id, quota): (Version, &[u8], Option<Shown<'_>>),
 ) {
     out.clear();
     write_status_line(out, head, bytes);
@@ -236,6 +237,9 @@ pub(crate) fn write_response(
     }
     if !has_request_id {
         write_field(out, b"x-request-id", request_id);
+    }
+    if let Some(quota) = quota {
+        quota.write(out);
     }
     match (plan.keep_alive, version) {
         (false, _) => out.extend_from_slice(b"connection: close\r\n\r\n"),

@@ -7,20 +7,28 @@
 
 mod accept;
 mod addresses;
+mod admit;
 mod answer;
 mod attempt;
 pub mod check;
 mod connection;
+mod date;
 mod exchange;
 mod heads;
+mod identify;
+mod leases;
 pub mod live;
 pub mod names;
 mod pump;
+mod quota;
 mod record;
 mod relay;
 mod route;
 mod serve;
+mod token;
 mod trial;
 mod tunnel;
 mod upstream;
+mod waiting;
+mod work;
 pub mod worker;

@@ -4,16 +4,19 @@
 //! Servers that were there before keep what was learned about them.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::hash::{BuildHasher, RandomState};
 use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::sync::atomic::AtomicU32;
 
+use admission::{Admission, Gate};
 use balancing::Member;
 use model::configuration::{Listener, Pool as PoolSettings, ServerAddress};
 use model::{Configuration, Name, Timestamp};
 use net::tls::{ServerTls, TlsError};
 use tokio_rustls::TlsConnector;
 
+use crate::identify::Identities;
 use crate::route::Router;
 use crate::upstream::UpstreamTls;
 
@@ -39,12 +42,20 @@ pub struct Live {
     pub(crate) router: Router,
     pub(crate) pools: Vec<LivePool>,
     pub(crate) listeners: Vec<LiveListener>,
+    pub(crate) admission: Arc<Admission>,
+    /// What registered clients are known by; absent when none are.
+    pub(crate) identities: Option<Identities>,
+    /// Makes the hashes by which clients are told apart; the same as long as the process runs.
+    pub(crate) secret: RandomState,
+    /// How many workers serve it.
+    workers: usize,
 }
 
 /// A pool with its servers.
 #[derive(Debug)]
 pub(crate) struct LivePool {
     pub(crate) balance: Arc<balancing::Pool>,
+    pub(crate) gate: Arc<Gate>,
     pub(crate) members: Vec<Member>,
     pub(crate) tls: Option<UpstreamTls>,
 }
@@ -77,6 +88,12 @@ pub enum LiveError {
         /// Why.
         source: TlsError,
     },
+    /// The key of a client's tokens cannot be used.
+    #[error("client {client:?}: the public key is no PEM of an RSA, P-256 or Ed25519 key")]
+    ClientKey {
+        /// The client.
+        client: Name,
+    },
 }
 
 impl Live {
@@ -90,18 +107,53 @@ impl Live {
         previous: Option<&Self>,
         now: Timestamp,
     ) -> Result<Self, LiveError> {
+        // The process keeps the number of workers and the secret that it started with.
+        let workers = previous.map_or(configuration.door.workers, |live| live.workers);
+        let secret = previous.map_or_else(RandomState::new, |live| live.secret.clone());
+        let members: Vec<Vec<Member>> =
+            configuration.pools.iter().map(|pool| members_of(pool, known)).collect();
+        let addresses: Vec<Vec<SocketAddr>> = members
+            .iter()
+            .map(|members| members.iter().map(|member| member.address).collect())
+            .collect();
+        let addresses: Vec<&[SocketAddr]> = addresses.iter().map(Vec::as_slice).collect();
+        let before = previous.map(|live| &*live.admission);
+        // Nobody outside can know the seed, so nobody can aim at one place of a table.
+        let seed = (now, secret.hash_one("admission"));
+        let admission = Admission::build(configuration, workers, &addresses, before, seed);
         let pools = configuration
             .pools
             .iter()
-            .map(|pool| LivePool::build(pool, known, previous, now))
+            .zip(members)
+            .enumerate()
+            .map(|(index, (pool, members))| {
+                let gate = admission.gate(index);
+                LivePool::build(pool, (members, gate), previous, now)
+            })
             .collect::<Result<_, _>>()?;
         let listeners = configuration
             .listeners
             .iter()
             .map(|listener| LiveListener::build(listener, previous))
             .collect::<Result<_, _>>()?;
-        let router = Router::new(&configuration.routes);
-        Ok(Self { configuration: Arc::clone(configuration), router, pools, listeners })
+        Ok(Self {
+            configuration: Arc::clone(configuration),
+            router: Router::new(&configuration.routes),
+            pools,
+            listeners,
+            admission: Arc::new(admission),
+            identities: Identities::build(&configuration.clients)
+                .map_err(|client| LiveError::ClientKey { client })?,
+            secret,
+            workers,
+        })
+    }
+
+    /// Who is let in, and the kill switch of each client. A candidate has its own, with the same
+    /// gates, limits and switches behind it.
+    #[must_use]
+    pub fn admission(&self) -> &Arc<Admission> {
+        &self.admission
     }
 
     /// The configuration it serves.
@@ -139,11 +191,10 @@ impl Live {
 impl LivePool {
     fn build(
         settings: &PoolSettings,
-        known: &Known,
+        (members, gate): (Vec<Member>, &Arc<Gate>),
         previous: Option<&Live>,
         now: Timestamp,
     ) -> Result<Self, LiveError> {
-        let members = members_of(settings, known);
         let before = previous.and_then(|live| {
             let at = live.configuration.pools.iter().position(|pool| pool.name == settings.name)?;
             live.pools.get(at)
@@ -158,7 +209,10 @@ impl LivePool {
         let tls = tls
             .transpose()
             .map_err(|source| LiveError::PoolTls { pool: settings.name.clone(), source })?;
-        Ok(Self { balance, members, tls })
+        for (index, _) in members.iter().enumerate() {
+            balance.limit_server(index, gate.server_limit(index));
+        }
+        Ok(Self { balance, gate: Arc::clone(gate), members, tls })
     }
 }
 

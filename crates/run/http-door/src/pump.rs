@@ -159,6 +159,11 @@ impl Pump {
         self.finished
     }
 
+    /// True once all of the message was read, written or not.
+    pub(crate) fn has_read_all(&self) -> bool {
+        self.ended
+    }
+
     /// The side that the last [`Pump::poll`] waited for.
     pub(crate) fn blocked(&self) -> Side {
         self.blocked

@@ -10,6 +10,7 @@ use net::clock;
 use net::socket::Stream;
 use telemetry::{AccessRecord, ForwardedRequest, Phases, TlsFacts};
 
+use crate::admit;
 use crate::connection::Client;
 use crate::exchange::{Ended, Exchange};
 use crate::serve::head_bytes;
@@ -30,10 +31,15 @@ pub(crate) fn access(
     let text = |bytes: &[u8]| String::from_utf8_lossy(bytes).into_owned();
     let field = |kind| request.header(bytes, kind).map(text);
     let total = ended.at.since(exchange.phases.started);
+    let class = route.map(|route| admit::class(worker, client, exchange, (view, route, &listener)));
     let (route, pool, server) = places(exchange, view, route);
     log.record(AccessRecord {
         at: clock::wall().checked_sub(total).unwrap_or_else(clock::wall),
         client: client.origin.client(request, bytes, &listener),
+        client_name: exchange
+            .client
+            .map(|client| view.live.configuration.clients[client].name.clone()),
+        class,
         peer: client.origin.peer,
         method: text(request.method_text.of(bytes)),
         host: request.authority.map(|authority| text(authority.of(bytes))),
@@ -52,6 +58,7 @@ pub(crate) fn access(
         bytes_out: ended.bytes_out,
         phases: Phases {
             head: client.head_began.map(|began| exchange.phases.started.since(began)),
+            waited: exchange.phases.waited,
             pick: None,
             connect: exchange.phases.connect,
             first_byte: exchange.phases.first_byte,

@@ -6,8 +6,7 @@
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use balancing::Pick;
-use http_wire::Framing;
+use http_wire::{Framing, HeaderKind};
 use model::{Reason, Timestamp};
 use net::clock;
 use net::timer::Elapsed;
@@ -18,14 +17,15 @@ use crate::exchange::{Ended, Exchange};
 use crate::heads;
 use crate::pump::{Pump, PumpError, Side};
 use crate::upstream::ServerConnection;
+use crate::work::{STREAM_AFTER, WATCH_AFTER};
 
-impl Attempt<'_> {
+impl Attempt<'_, '_> {
     /// Passes the response on to the client.
     pub(crate) async fn relay(
         &mut self,
         client: &mut Client,
         exchange: &mut Exchange,
-        (mut server, pick): (ServerConnection, &Pick),
+        mut server: ServerConnection,
         length: usize,
     ) -> Ended {
         let status = exchange.response.status;
@@ -38,7 +38,12 @@ impl Attempt<'_> {
         let Some(buffer) = server.buffer.as_mut() else { unreachable!("a head was just read") };
         let (start, _) = buffer.bounds();
         let bytes = buffer.bytes().get(start..start + length).unwrap_or_default();
-        let told = (exchange.request.version, &*exchange.request_id);
+        let is_event_stream = exchange
+            .response
+            .header(bytes, HeaderKind::ContentType)
+            .is_some_and(|kind| kind.starts_with(b"text/event-stream"));
+        let quota = self.place.quota(exchange.client, self.view);
+        let told = (exchange.request.version, &*exchange.request_id, quota);
         heads::write_response(&mut exchange.to_client, &exchange.response, bytes, plan, told);
         buffer.consume(length);
         let mut download = Pump::new(framing, plan.encoding, buffer, u64::MAX);
@@ -47,7 +52,9 @@ impl Attempt<'_> {
         drop(download.prepare(buffer, &mut exchange.to_client));
         download.coalesce(buffer, &mut exchange.to_client);
         client.deadline.set(client.listener.settings().timeouts.body);
-        self.answering = true;
+        if is_event_stream {
+            self.release();
+        }
         self.await_server(&exchange.deadline);
         let result = std::future::poll_fn(|context| {
             self.poll_relay(context, client, exchange, (&mut server, &mut download))
@@ -64,7 +71,7 @@ impl Attempt<'_> {
             at: clock::now(),
         };
         if reason.is_none() {
-            self.keep(server, exchange, (pick, ended.at));
+            self.keep(server, exchange, ended.at);
         }
         ended
     }
@@ -94,10 +101,22 @@ impl Attempt<'_> {
             }
             Poll::Pending => {}
         }
+        let has_read_all = download.has_read_all();
+        if has_read_all && self.load.is_some() {
+            self.answered_at = Some(clock::now());
+        }
+        if has_read_all || self.is_stream() {
+            self.release();
+        }
         if download.take_progress() {
             client.deadline.set(client.listener.settings().timeouts.body);
+            if download.blocked() == Side::Sink && self.others_wait_now() {
+                // The server waits for the client, and others wait for the server.
+                self.release();
+            }
             match download.blocked() {
                 Side::Source => self.await_server(&exchange.deadline),
+                Side::Sink if self.load.is_some() => exchange.deadline.set(WATCH_AFTER),
                 Side::Sink => exchange.deadline.clear(),
             }
         }
@@ -110,15 +129,37 @@ impl Attempt<'_> {
         {
             return Poll::Ready(Err(reason));
         }
-        match exchange.deadline.poll(context) {
+        if self.watches_client
+            && download.blocked() == Side::Source
+            && self.poll_client_left(context, client).is_ready()
+        {
+            return Poll::Ready(Err(Reason::ClientClosed));
+        }
+        if download.blocked() == Side::Sink
+            && self.load.is_some()
+            && exchange.deadline.poll(context) == Poll::Ready(Elapsed::Phase)
+        {
+            // The client reads slowly, and that is no work for the server.
+            self.release();
+            exchange.deadline.clear();
+        }
+        match self.poll_server_time(context, &exchange.deadline) {
             Poll::Ready(Elapsed::Limit) => Poll::Ready(Err(Reason::TotalTimeout)),
             Poll::Ready(Elapsed::Phase) => Poll::Ready(Err(Reason::ResponseTimeout)),
             Poll::Pending => Poll::Pending,
         }
     }
 
+    /// Whether the response has been on its way for so long that its place goes to others: sooner
+    /// when they wait for it.
+    fn is_stream(&self) -> bool {
+        let Some(since) = self.answered_at.filter(|_| self.load.is_some()) else { return false };
+        let most = if self.others_wait_now() { WATCH_AFTER } else { STREAM_AFTER };
+        clock::now().since(since) >= most
+    }
+
     /// Keeps the server's connection for the next request, if it can serve one.
-    fn keep(&self, server: ServerConnection, exchange: &Exchange, (pick, now): (&Pick, Timestamp)) {
+    fn keep(&self, server: ServerConnection, exchange: &Exchange, now: Timestamp) {
         let clean = server.buffer.as_ref().is_none_or(net::buffer::Buffer::is_empty);
         let reusable = exchange.response.keep_alive
             && exchange.response.framing != Framing::Close
@@ -133,6 +174,6 @@ impl Attempt<'_> {
         });
         let time =
             told.map_or(self.settings.timeouts.idle, |told| told.min(self.settings.timeouts.idle));
-        self.server(pick).idle.put(server.stream, (now, now + time), self.settings.idle_max);
+        self.server().idle.put(server.stream, (now, now + time), self.settings.idle_max);
     }
 }

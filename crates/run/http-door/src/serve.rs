@@ -6,22 +6,27 @@
 use std::rc::Rc;
 use std::time::Duration;
 
-use balancing::{PickRequest, Pool};
+use balancing::{NoServer, Pick, PickRequest, Pool};
 use http_wire::Framing;
-use model::configuration::{Action, Listener, Route};
+use model::configuration::{Action, Listener, Pool as PoolSettings, Route};
 use model::{Reason, Timestamp};
 use net::clock;
+use net::timer::TICK;
 use telemetry::{ArmShard, RequestSample, RouteShard};
 
+use crate::admit;
 use crate::answer::{self, Answer};
 use crate::attempt::{self, Attempt, Failure};
 use crate::connection::{Client, head_limits};
 use crate::exchange::{Ended, Exchange};
 use crate::heads::{self, RequestContext};
+use crate::live::LivePool;
 use crate::pump::{Encoding, Pump, PumpError};
 use crate::record;
 use crate::route::Match;
 use crate::trial;
+use crate::waiting::Place;
+use crate::work::Load;
 use crate::worker::{View, Worker};
 
 /// Serves one client connection to its end.
@@ -57,7 +62,7 @@ async fn one_request(
 ) -> Ended {
     exchange.phases.started = clock::now();
     let listener = client.listener.settings();
-    if let Err(reason) = admit(worker, client, exchange, &listener, length) {
+    if let Err(reason) = understand(worker, client, exchange, &listener, length) {
         let view = worker.view();
         let answer = Answer::refusal(reason, &listener, &view);
         return answer_unrouted(worker, client, exchange, (&view, &answer)).await;
@@ -75,33 +80,54 @@ async fn one_request(
                 view.live.router.methods(&exchange.request, head_bytes(client), &listener.name);
             let answer = Answer::refusal(Reason::MethodNotAllowed, &listener, &view);
             let answer = answer.allowing(allowed);
+            view.arm.iter().for_each(|arm| arm.unrouted());
             return answer_unrouted(worker, client, exchange, (&view, &answer)).await;
         }
         Match::None => {
             let answer = Answer::refusal(Reason::NoRoute, &listener, &view);
+            view.arm.iter().for_each(|arm| arm.unrouted());
             return answer_unrouted(worker, client, exchange, (&view, &answer)).await;
         }
     };
-    let route = &view.live.router.routes()[index];
     let counted = CountedIn::new(&view.routes[index].metrics, view.arm.as_deref());
-    let ended = match &route.action {
-        Action::Forward { pool, .. } => {
-            let ended = forward(worker, client, exchange, (&view, index, *pool)).await;
-            record::traffic(worker, client, exchange, (&view, index, *pool), &ended);
-            ended
-        }
-        Action::Redirect { status, location } => {
-            let answer = answer::redirect(exchange, head_bytes(client), *status, location);
-            answer::send(client, exchange, &answer).await
-        }
-        Action::Respond { status, body, content_type } => {
-            let answer = Answer::fixed(*status, content_type, body);
-            answer::send(client, exchange, &answer).await
+    admit::identify(worker, client, exchange, (&view, &listener));
+    let ended = match admit::admit(worker, client, exchange, (&view, index, &listener)).await {
+        Ok(place) => answered(worker, client, exchange, (&view, index, place)).await,
+        Err(refusal) => {
+            let answer = Answer::refusal(refusal.reason, &listener, &view);
+            let answer = answer.of_admission(&refusal, exchange.client, &view);
+            answer::send(worker, client, exchange, &answer).await
         }
     };
     counted.out(&ended, exchange.phases.started);
     record::access(worker, client, exchange, (&view, Some(index)), &ended);
     ended
+}
+
+/// Does what the route says with a request that was let in.
+async fn answered(
+    worker: &Rc<Worker>,
+    client: &mut Client,
+    exchange: &mut Exchange,
+    (view, index, place): (&Rc<View>, usize, Place<'_>),
+) -> Ended {
+    let quota = place.quota(exchange.client, view);
+    match &view.live.router.routes()[index].action {
+        Action::Forward { pool, .. } => {
+            let ended = forward(worker, client, exchange, (view, index, *pool), place).await;
+            record::traffic(worker, client, exchange, (view, index, *pool), &ended);
+            ended
+        }
+        Action::Redirect { status, location } => {
+            let answer = answer::redirect(exchange, head_bytes(client), *status, location);
+            let answer = answer.with_quota(quota);
+            answer::send(worker, client, exchange, &answer).await
+        }
+        Action::Respond { status, body, content_type } => {
+            let answer = Answer::fixed(*status, content_type, body).with_quota(quota);
+            answer::send(worker, client, exchange, &answer).await
+        }
+    }
 }
 
 /// A request in flight on its route. One that is dropped before it ended, by a panic or by the
@@ -147,7 +173,7 @@ impl Drop for CountedIn<'_> {
 }
 
 /// Understands the head or says why not, and gives the request its id.
-fn admit(
+fn understand(
     worker: &Worker,
     client: &mut Client,
     exchange: &mut Exchange,
@@ -180,7 +206,7 @@ async fn answer_unrouted(
     if let Some(reason) = answer.reason {
         worker.metrics.reason(reason);
     }
-    let ended = answer::send(client, exchange, answer).await;
+    let ended = answer::send(worker, client, exchange, answer).await;
     record::access(worker, client, exchange, (view, None), &ended);
     ended
 }
@@ -204,6 +230,7 @@ async fn forward(
     client: &mut Client,
     exchange: &mut Exchange,
     (view, route_index, pool_index): (&Rc<View>, usize, usize),
+    mut place: Place<'_>,
 ) -> Ended {
     let route = &view.live.router.routes()[route_index];
     let pool = &view.live.pools[pool_index];
@@ -212,54 +239,98 @@ async fn forward(
     let bytes_max = route.body_bytes_max.unwrap_or(listener.limits.body_bytes_max);
     if matches!(exchange.request.framing, Framing::Length(length) if length > bytes_max) {
         let answer = Answer::refusal(Reason::BodyTooLarge, &listener, view);
-        return answer::send(client, exchange, &answer).await;
+        return answer::send(worker, client, exchange, &answer).await;
     }
-    exchange.deadline.limit(route.total_timeout.or(settings.timeouts.total));
+    let waited = exchange.phases.waited.unwrap_or_default();
+    let total = route.total_timeout.or(settings.timeouts.total);
+    exchange.deadline.limit(total.map(|total| total.saturating_sub(waited)));
     pool.balance.retries().deposit();
     let mut upload = match begin_upload(client, exchange, route, bytes_max) {
         Ok(upload) => upload,
         Err(reason) => {
             let answer = Answer::refusal(reason, &listener, view);
-            return answer::send(client, exchange, &answer).await;
+            return answer::send(worker, client, exchange, &answer).await;
         }
     };
     let hash = record::key(&settings.balance, client, exchange, &listener);
-    let mut now = exchange.phases.started;
+    let mut now = exchange.phases.started + waited;
     loop {
-        let wanted = PickRequest { hash, tried: &exchange.tried };
-        let picked = pool.balance.pick(&wanted, now, &mut worker.dice.borrow_mut());
-        let Ok(pick) = picked else {
-            let answer = Answer::refusal(last_reason(exchange, Reason::NoServer), &listener, view);
-            return answer::send(client, exchange, &answer).await;
+        let pick = match pick(worker, client, exchange, (pool, settings, hash, &mut now)).await {
+            Ok(pick) => pick,
+            Err(reason) => {
+                let reason = last_reason(exchange, reason);
+                let answer = Answer::refusal(reason, &listener, view);
+                return answer::send(worker, client, exchange, &answer).await;
+            }
         };
         exchange.tried.push(pick.index());
+        // An attempt before may have left it.
+        place.rejoin();
+        let at_server = pool.balance.servers()[pick.index()].in_flight();
         let attempt = Attempt {
+            pick,
+            load: Some(Load { began: now, at_server }),
+            suspended: false,
             worker,
             view,
             pool_index,
             settings,
             route,
             upload: &mut upload,
+            others_wait: place.is_wanted(),
+            place: &mut place,
             watches_client: false,
-            answering: false,
+            answered_at: None,
+            silent_until: Duration::ZERO,
             awaits_continue: exchange.request.expect_continue,
         };
-        let failure = match attempt::run(attempt, client, exchange, (pick, now)).await {
+        let failure = match attempt::run(attempt, client, exchange, now).await {
             Ok(ended) => return ended,
             Err(failure) => failure,
         };
         now = failure.at;
         exchange.history.push(failure.reason);
-        let attempts_max = settings.retries.attempts_max;
-        let wanted = may_repeat(&failure, exchange, &upload, (attempts_max, &pool.balance));
+        let most = (settings.retries.attempts_max, &*pool.balance);
+        let wanted = may_repeat(&failure, exchange, &upload, most);
         if !wanted || !pays(&failure, exchange, (view, pool_index), now) {
             let answer = Answer::refusal(failure.reason, &listener, view);
-            return answer::send(client, exchange, &answer).await;
+            return answer::send(worker, client, exchange, &answer).await;
         }
         if upload.has_sent() {
             write_request_head(client, exchange, route);
             upload.restart(&mut exchange.to_server);
         }
+    }
+}
+
+/// Picks a server. That all are full is an accident here, for one of them had a place when the
+/// request got its own: it stays before all others and tries again, no longer than it may wait.
+async fn pick(
+    worker: &Worker,
+    client: &mut Client,
+    exchange: &mut Exchange,
+    (pool, settings, hash, now): (&LivePool, &PoolSettings, Option<u64>, &mut Timestamp),
+) -> Result<Pick, Reason> {
+    let began = *now;
+    loop {
+        let wanted = PickRequest { hash, tried: &exchange.tried };
+        match pool.balance.pick(&wanted, *now, &mut worker.dice.borrow_mut()) {
+            Ok(pick) => return Ok(pick),
+            Err(NoServer::Full) => {}
+            Err(NoServer::Empty | NoServer::Draining | NoServer::Unchecked) => {
+                pool.gate.unserved(*now);
+                return Err(Reason::NoServer);
+            }
+        }
+        if !exchange.tried.is_empty() || now.since(began) >= settings.admission.wait_max {
+            return Err(Reason::QueueTimeout);
+        }
+        exchange.deadline.set(TICK);
+        let left = std::future::poll_fn(|context| client.poll_left(context));
+        if exchange.deadline.within(left).await.is_ok() {
+            return Err(Reason::ClientClosed);
+        }
+        *now = clock::now();
     }
 }
 
@@ -283,6 +354,7 @@ fn begin_upload(
     bytes_max: u64,
 ) -> Result<Pump, Reason> {
     write_request_head(client, exchange, route);
+    exchange.body_begun = true;
     let Some(buffer) = client.buffer.as_mut() else { return Err(Reason::Internal) };
     let framing = exchange.request.framing;
     let encoding = if framing == Framing::Chunked { Encoding::Chunked } else { Encoding::Identity };

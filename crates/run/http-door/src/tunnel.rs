@@ -32,7 +32,7 @@ struct Half {
 
 /// Tells the client that the protocol changes, and passes bytes until the end.
 pub(crate) async fn run(
-    attempt: &Attempt<'_>,
+    attempt: &mut Attempt<'_, '_>,
     client: &mut Client,
     exchange: &mut Exchange,
     mut server: ServerConnection,
@@ -57,6 +57,7 @@ pub(crate) async fn run(
         ended.reason = Some(reason);
         return ended;
     }
+    attempt.release();
     let pool = &attempt.worker.buffers;
     // The head stays where it is for the record; only what follows it is passed on.
     let mut up = Half::new(client.buffer.as_ref().and_then(|held| copy_of(held, pool)));

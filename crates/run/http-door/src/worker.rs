@@ -7,11 +7,12 @@
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, HashMap};
 use std::net::{SocketAddr, TcpListener};
-use std::rc::Rc;
+use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
+use admission::Buffers;
 use balancing::{Dice, StateChange};
 use model::configuration::{Listener, PoolTls};
 use model::fact::ServerState;
@@ -27,11 +28,15 @@ use tokio::sync::mpsc;
 
 use crate::accept;
 use crate::addresses::AddressCounts;
+use crate::date::Date;
 use crate::exchange::Exchange;
+use crate::leases::Leases;
 use crate::live::{Live, LiveListener};
+use crate::token;
 pub use crate::trial::Candidate;
 use crate::trial::Trial;
 use crate::upstream::IdleConnections;
+use crate::waiting::{Bells, Queue};
 
 /// Room for a whole head of the largest size with body bytes behind it.
 const BUFFER_BYTES: usize = 64 * 1024 + 2048;
@@ -48,6 +53,7 @@ pub struct Shared {
     pub(crate) connections: AtomicU32,
     pub(crate) addresses: Arc<AddressCounts>,
     pub(crate) changes: mpsc::Sender<ServerChange>,
+    pub(crate) bells: Bells,
 }
 
 /// A server's state changed.
@@ -82,7 +88,9 @@ impl Shared {
         changes: mpsc::Sender<ServerChange>,
     ) -> Arc<Self> {
         let addresses = AddressCounts::new();
-        Arc::new(Self { registry, log, connections: AtomicU32::new(0), addresses, changes })
+        let connections = AtomicU32::new(0);
+        let bells = Bells::new(registry.workers());
+        Arc::new(Self { registry, log, connections, addresses, changes, bells })
     }
 
     /// Client connections open now.
@@ -154,6 +162,8 @@ pub(crate) struct RouteView {
 #[derive(Debug)]
 pub(crate) struct PoolView {
     pub(crate) servers: Vec<ServerView>,
+    /// Who waits for a place there.
+    pub(crate) queue: Rc<Queue>,
 }
 
 #[derive(Debug)]
@@ -173,12 +183,19 @@ type IdleKey = (Name, SocketAddr, Option<PoolTls>);
 /// One worker's world.
 #[derive(Debug)]
 pub(crate) struct Worker {
-    index: usize,
+    pub(crate) index: usize,
     pub(crate) shared: Arc<Shared>,
     pub(crate) metrics: Arc<WorkerShard>,
     pub(crate) recorder: Recorder,
     pub(crate) buffers: Rc<BufferPool>,
+    /// What all workers hold in buffers.
+    pub(crate) account: Arc<Buffers>,
     pub(crate) wheel: Rc<Wheel>,
+    pub(crate) date: Date,
+    /// Tokens that were verified.
+    pub(crate) tokens: RefCell<token::Cache>,
+    /// The lines at all pools, of every configuration that is still served.
+    queues: RefCell<Vec<Weak<Queue>>>,
     pub(crate) dice: RefCell<Dice>,
     view: RefCell<Rc<View>>,
     trial: RefCell<Option<Trial>>,
@@ -214,13 +231,20 @@ impl Worker {
     fn new(index: usize, shared: Arc<Shared>, live: Arc<Live>) -> Self {
         let mut random = fastrand::Rng::new();
         let idle = RefCell::new(HashMap::new());
+        // It outlives reloads.
+        let account = Arc::clone(live.admission.buffers());
         let view = View::new(index, &shared, (live, None), &mut idle.borrow_mut());
+        let queues = RefCell::new(view.queues().collect());
         Self {
             index,
             metrics: shared.registry.worker(index),
             recorder: shared.registry.recorder(index),
-            buffers: BufferPool::new(BUFFER_BYTES, STOCK_MAX),
+            buffers: BufferPool::new(BUFFER_BYTES, STOCK_MAX, Leases::of(&account)),
+            account,
             wheel: Wheel::new(clock::now()),
+            date: Date::new(),
+            tokens: RefCell::default(),
+            queues,
             dice: RefCell::new(Dice::new(random.u64(..))),
             view: RefCell::new(Rc::new(view)),
             trial: RefCell::new(None),
@@ -245,10 +269,12 @@ impl Worker {
                     // Nobody is left to tell it anything: the process ends.
                     None => self.drain(),
                 },
+                () = self.shared.bells.heard(self.index) => self.call(clock::now()),
                 ticked = ticker.tick() => {
                     ticked?;
                     let now = clock::now();
                     self.wheel.advance(now);
+                    self.call(now);
                     if now.since(swept) >= Duration::from_secs(1) {
                         swept = now;
                         self.sweep(now);
@@ -314,7 +340,18 @@ impl Worker {
     }
 
     fn view_of(&self, live: Arc<Live>, arm: Option<(Arm, &Arms)>) -> Rc<View> {
-        Rc::new(View::new(self.index, &self.shared, (live, arm), &mut self.idle.borrow_mut()))
+        let view = View::new(self.index, &self.shared, (live, arm), &mut self.idle.borrow_mut());
+        let mut queues = self.queues.borrow_mut();
+        queues.retain(|queue| queue.strong_count() > 0);
+        queues.extend(view.queues());
+        Rc::new(view)
+    }
+
+    /// Calls those who wait at any pool and whose turn it is, or whose time is over.
+    fn call(&self, now: Timestamp) {
+        for queue in self.queues.borrow().iter().filter_map(Weak::upgrade) {
+            queue.call_own(now);
+        }
     }
 
     fn listen(self: &Rc<Self>, name: &Name, socket: TcpListener) {
@@ -424,7 +461,9 @@ impl View {
                     metrics: registry.server(worker, pool_name, member.address),
                     number: registry.server_number(pool_name, member.address),
                 });
-                (pool_name.clone(), PoolView { servers: servers.collect() })
+                let servers = servers.collect();
+                let queue = Queue::new(worker, &pool.gate, &pool.balance);
+                (pool_name.clone(), PoolView { servers, queue })
             })
             .collect();
         let arm = arm.map(|(arm, arms)| {
@@ -437,5 +476,9 @@ impl View {
         });
         let pools = pools.into_iter().map(|(_, view)| view).collect();
         Self { live, routes, pools, arm }
+    }
+
+    fn queues(&self) -> impl Iterator<Item = Weak<Queue>> {
+        self.pools.iter().map(|pool| Rc::downgrade(&pool.queue))
     }
 }

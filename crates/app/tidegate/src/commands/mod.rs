@@ -2,6 +2,7 @@
 
 pub(crate) mod change;
 pub(crate) mod check;
+pub(crate) mod client;
 pub(crate) mod dialect;
 pub(crate) mod drill;
 pub(crate) mod drill_watchdog;

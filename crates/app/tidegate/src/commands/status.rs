@@ -1,5 +1,7 @@
 //! `tidegate status`: the last second of a running door, for a person or as JSON.
 
+pub(crate) mod admission;
+
 use std::fmt::Write as _;
 use std::path::Path;
 use std::process::ExitCode;
@@ -106,7 +108,10 @@ pub(crate) async fn fetch(socket: &Path) -> Result<Snapshot, String> {
 pub(crate) fn render(snapshot: &Snapshot, colour: bool) -> String {
     let mut text = head(snapshot);
     for pool in &snapshot.pools {
-        text.push_str(&render_pool(pool, colour));
+        text.push_str(&render_pool(pool, "", colour));
+    }
+    for pool in &snapshot.tried {
+        text.push_str(&render_pool(pool, ", servers of the candidate only", colour));
     }
     if !snapshot.routes.is_empty() {
         let headings =
@@ -133,6 +138,7 @@ pub(crate) fn render(snapshot: &Snapshot, colour: bool) -> String {
         text.push('\n');
         text.push_str(&table(&headings, &rows, colour));
     }
+    text.push_str(&admission::render(&snapshot.admission, colour));
     if !snapshot.reasons.is_empty() {
         let rows: Vec<Vec<Cell>> = snapshot
             .reasons
@@ -176,11 +182,12 @@ fn head(snapshot: &Snapshot) -> String {
     text
 }
 
-fn render_pool(pool: &PoolFacts, colour: bool) -> String {
-    let mut text = format!("\npool {}", printable(&pool.name));
+fn render_pool(pool: &PoolFacts, what: &str, colour: bool) -> String {
+    let mut text = format!("\npool {}{what}", printable(&pool.name));
     if pool.panic {
         text.push_str("  PANIC: too few servers are healthy, so health is ignored");
     }
+    text.push_str(&admission::queue(&pool.queue));
     if pool.retries + pool.retries_refused > 0 {
         write!(
             text,
@@ -221,7 +228,7 @@ fn server_row(server: &ServerFacts) -> Vec<Cell> {
             server.failures.to_string(),
             if server.failures > 0 { Tone::Bad } else { Tone::Plain },
         ),
-        server.in_flight.to_string().into(),
+        admission::of(server.in_flight, server.in_flight_max).into(),
         milliseconds(server.p50_us).into(),
         milliseconds(server.p99_us).into(),
         server.why.clone().unwrap_or_default().into(),
@@ -313,6 +320,7 @@ mod tests {
                 name: "api".to_owned(),
                 requests: 498,
                 by_class: [0, 495, 0, 1, 2],
+                refused: 0,
                 in_flight: 7,
                 p50_us: Some(20_500),
                 p99_us: None,

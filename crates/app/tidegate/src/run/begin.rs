@@ -4,7 +4,7 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::AtomicBool;
 use std::sync::{Arc, Mutex};
 
 use anyhow::Context as _;
@@ -25,9 +25,11 @@ use tokio::task::JoinSet;
 use super::change::{Changer, ChangerInbox};
 use super::control::{Desk, Request};
 use super::operator::{Inbox, Operator};
+use super::quotas::Quotas;
 use super::sockets::{Opened, Sockets};
 use super::stage::Stage;
 use super::start::Start;
+use super::switches::Switches;
 
 /// Messages that may wait in a channel between the operator and others.
 const CHANNEL: usize = 1024;
@@ -56,10 +58,10 @@ pub(super) async fn run(
     let known = Known { addresses, ..Known::default() };
     let live = Arc::new(Live::build(&configuration, &known, None, clock::now())?);
     check::first_round(&live, None, &changes).await;
+    let switches = Switches::open(&start.book, &live)?;
     // Only what can be served becomes a generation.
     let (book, kept) = start.record()?;
-    let workers = configuration.door.workers;
-    let registry = Arc::new(Registry::new(workers));
+    let registry = Arc::new(Registry::new(configuration.door.workers));
     let shared = Shared::new(Arc::clone(&registry), log.clone(), changes.clone());
     let (orders, changer_orders) = mpsc::channel(CHANNEL);
     let (seconds, changer_seconds) = mpsc::channel(SECONDS);
@@ -75,6 +77,7 @@ pub(super) async fn run(
         status: watch::Sender::default(),
         kept: Mutex::new(Arc::new(kept)),
         book,
+        switches,
     });
     let stage = Stage {
         desk: Arc::clone(&desk),
@@ -83,7 +86,7 @@ pub(super) async fn run(
     };
     let changer = Changer::new(stage, notifier.clone(), path, environment);
     let mut operator = Operator {
-        workers: start_workers(workers, &shared, &live, &ended)?,
+        workers: start_workers(configuration.door.workers, &shared, &live, &ended)?,
         sockets,
         bound: HashMap::new(),
         collector: Collector::new(registry),
@@ -92,6 +95,7 @@ pub(super) async fn run(
         started: clock::now(),
         draining: false,
         trial: None,
+        quotas: Quotas::of(&live),
         seconds,
         _checks: Checks::start(&live, &changes),
         _watch: watch,
@@ -106,8 +110,7 @@ pub(super) async fn run(
     tasks.spawn(changer.work(ChangerInbox { orders: changer_orders, seconds: changer_seconds }));
     operator.sockets.warn_of_rest();
     operator.listen(first).await;
-    operator.announce("serving");
-    operator.desk.ready.store(true, Ordering::Relaxed);
+    operator.announce_ready();
     let result = operator.work(&mut inbox).await;
     close_log(log_writer);
     result

@@ -89,6 +89,8 @@ impl Changer {
         environment: Environment,
     ) -> Self {
         let live = stage.desk.kept();
+        // What a door starts with stays.
+        stage.desk.switches.forget(stage.desk.live().configuration(), &stage.desk.book);
         Self {
             stage,
             notifier,

@@ -8,11 +8,15 @@ use std::sync::Mutex;
 use std::sync::PoisonError;
 use std::sync::atomic::{AtomicBool, Ordering};
 
-use console::{Answer, ChangeOrder, Changed, Control, Kept, Refusal, RefusalKind};
+use console::{
+    Answer, ChangeOrder, Changed, Control, Kept, Refusal, RefusalKind, RegisteredClient,
+    SwitchOrder,
+};
 use http_door::live::{Known, Live};
 use model::fact::Snapshot;
 use model::generation::{ChangeStatus, Generation};
 use model::recording::Recording;
+use model::switch::Switch;
 use model::{Configuration, Name};
 use net::clock;
 use telemetry::{ExpositionFormat, History, Registry};
@@ -21,6 +25,7 @@ use tokio::sync::{mpsc, oneshot, watch};
 use super::book::Book;
 use super::sockets::Opened;
 use super::stage::Prepared;
+use super::switches::{self, At, Switches};
 
 /// What the operator is asked to do.
 #[derive(Debug)]
@@ -55,6 +60,7 @@ pub(super) struct Desk {
     pub(super) status: watch::Sender<Arc<ChangeStatus>>,
     pub(super) kept: Mutex<Arc<Kept>>,
     pub(super) book: Book,
+    pub(super) switches: Switches,
 }
 
 impl Desk {
@@ -135,6 +141,25 @@ impl Control for Counter {
 
     fn recording(&self) -> Recording {
         self.0.registry.recording(clock::now())
+    }
+
+    fn clients(&self) -> Vec<RegisteredClient> {
+        let (live, second) = (self.0.live(), self.0.history.last());
+        self.0.switches.clients(live.configuration(), second.as_deref())
+    }
+
+    fn switches(&self, limit: usize, before: Option<u64>) -> Answer<Vec<Switch>> {
+        let book = self.0.book.clone();
+        Box::pin(async move { book.ask(move |journal| journal.switches(limit, before)).await })
+    }
+
+    fn switch(&self, order: SwitchOrder) -> Answer<String> {
+        let desk = Arc::clone(&self.0);
+        Box::pin(async move {
+            let live = || desk.live();
+            let at = At { switches: &desk.switches, book: &desk.book, live: &live };
+            switches::switch(&at, order).await
+        })
     }
 
     fn ready(&self) -> bool {

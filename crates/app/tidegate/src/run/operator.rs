@@ -15,7 +15,7 @@ use http_door::check::Checks;
 use http_door::live::{Known, Live};
 use http_door::names::{self, Watch};
 use http_door::worker::{Candidate, Command, ServerChange, Shared};
-use model::fact::{RouteFacts, Snapshot};
+use model::fact::{PoolFacts, RouteFacts, Snapshot};
 use model::{Configuration, Name, Timestamp};
 use net::clock;
 use net::notify::{self, Notifier};
@@ -27,9 +27,13 @@ use tokio::sync::{mpsc, oneshot};
 use super::control::{Desk, Request};
 use super::facts;
 use super::open::Second;
+use super::quotas::Quotas;
 use super::sockets::{Opened, Sockets};
 use super::stage::Prepared;
 use crate::commands::chain;
+
+/// How often admission looks at what it learned.
+const QUARTER: Duration = Duration::from_millis(250);
 
 /// The running door as the operator sees it.
 pub(super) struct Operator {
@@ -48,6 +52,7 @@ pub(super) struct Operator {
     pub(super) changes: mpsc::Sender<ServerChange>,
     pub(super) name_changes: mpsc::Sender<(Name, Vec<IpAddr>)>,
     pub(super) trial: Option<Trial>,
+    pub(super) quotas: Quotas,
     pub(super) seconds: mpsc::Sender<Second>,
     pub(super) _checks: Checks,
     pub(super) _watch: Watch,
@@ -80,6 +85,8 @@ impl Operator {
     pub(super) async fn work(&mut self, inbox: &mut Inbox) -> anyhow::Result<()> {
         let mut seconds = tokio::time::interval(Duration::from_secs(1));
         seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut quarters = tokio::time::interval(QUARTER);
+        quarters.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut watchdog =
             tokio::time::interval(notify::watchdog_interval().unwrap_or(Duration::from_secs(3600)));
         let mut left = self.workers.len();
@@ -106,6 +113,7 @@ impl Operator {
                 }
                 Some(change) = inbox.changes.recv() => tell(&change),
                 _ = seconds.tick() => self.second(),
+                _ = quarters.tick() => self.desk.live().admission().tick(clock::now()),
                 _ = watchdog.tick() => self.notify(Notifier::watchdog),
                 () = deadline.as_mut() => {
                     let cut = self.shared.connections();
@@ -203,6 +211,7 @@ impl Operator {
     }
 
     async fn put_on_trial(&mut self, candidate: Arc<Candidate>, collector: ArmCollector) {
+        self.desk.switches.put_in_effect(candidate.live());
         self.tell_workers(|| Command::Try(Some(Arc::clone(&candidate)))).await;
         let _checks = Checks::start_new(candidate.live(), &self.desk.live(), &self.changes);
         self.trial = Some(Trial { candidate, collector, _checks });
@@ -253,8 +262,12 @@ impl Operator {
     }
 
     async fn put_live(&mut self, live: &Arc<Live>) {
+        self.desk.switches.put_in_effect(live);
         self.tell_workers(|| Command::Live(Arc::clone(live))).await;
         self.desk.publish(live);
+        self.quotas.follow(live);
+        // A client may have been disabled while the workers were told.
+        self.desk.switches.put_in_effect(live);
         self._checks = Checks::start(live, &self.changes);
         self.retain(live);
     }
@@ -313,6 +326,10 @@ impl Operator {
         let configuration = live.configuration();
         let routes = configuration.routes.iter();
         let status = Arc::clone(&self.desk.status.borrow());
+        let pool = |index: usize| PoolFacts {
+            queue: live.admission().gate(index).facts(now),
+            ..live.pool(index).facts(now)
+        };
         let gauges = Snapshot {
             at: telemetry::rfc3339(clock::wall()),
             uptime_seconds: now.since(self.started).as_secs(),
@@ -323,7 +340,9 @@ impl Operator {
             routes: routes
                 .map(|route| RouteFacts { name: route.name.to_string(), ..RouteFacts::default() })
                 .collect(),
-            pools: (0..configuration.pools.len()).map(|pool| live.pool(pool).facts(now)).collect(),
+            pools: (0..configuration.pools.len()).map(pool).collect(),
+            tried: self.trial.as_ref().map(|trial| trial.only(&live, now)).unwrap_or_default(),
+            admission: live.admission().facts(),
             generation: status.live,
             change: status
                 .open
@@ -341,15 +360,36 @@ impl Operator {
         drop(self.seconds.try_send(Second { now, snapshot, arms }));
     }
 
-    pub(super) fn announce(&self, status: &str) {
+    /// Says that the door serves, to the service manager and to whoever asks.
+    pub(super) fn announce_ready(&self) {
         self.notify(Notifier::ready);
-        self.notify(|notifier| notifier.status(status));
+        self.notify(|notifier| notifier.status("serving"));
+        self.desk.ready.store(true, Ordering::Relaxed);
     }
 
     fn notify(&self, message: impl FnOnce(&Notifier) -> std::io::Result<()>) {
         if let Err(error) = message(&self.notifier) {
             tracing::warn!(%error, "the service manager cannot be told");
         }
+    }
+}
+
+impl Trial {
+    /// The servers that only the candidate has, by pool.
+    fn only(&self, live: &Live, now: Timestamp) -> Vec<PoolFacts> {
+        let (_, known) = live.names();
+        let candidate = self.candidate.live();
+        let pools = candidate.configuration().pools.iter().enumerate().map(|(index, pool)| {
+            let mut facts = candidate.pool(index).facts(now);
+            let known: Vec<String> = known
+                .iter()
+                .filter(|(name, _)| *name == pool.name)
+                .map(|(_, address)| address.to_string())
+                .collect();
+            facts.servers.retain(|server| !known.contains(&server.address));
+            facts
+        });
+        pools.filter(|pool| !pool.servers.is_empty()).collect()
     }
 }
 

@@ -340,6 +340,8 @@ impl Changer {
         self.live = Arc::new(Kept { generation, text });
         if confirmed {
             self.confirmed = Arc::clone(&self.live);
+            let desk = &self.stage.desk;
+            desk.switches.forget(desk.live().configuration(), &desk.book);
         }
         self.stage.desk.keep(&self.live);
     }

@@ -106,11 +106,76 @@ fn expected(pool: &Pool, tried: &[usize]) -> Vec<f64> {
     shares
 }
 
+/// Sends 3,000 requests and compares each server's share with its bound.
+fn check(
+    balance: &Balance,
+    servers: &[(u32, Situation, bool)],
+    concurrency: usize,
+) -> Result<(), TestCaseError> {
+    let mut configuration = settings(balance.clone());
+    configuration.check = checks();
+    configuration.ejection.pause = Duration::from_secs(60);
+    configuration.ejection.pause_max = Duration::from_secs(60);
+    let concurrency = if configuration.balance == maglev() { 1 } else { concurrency };
+    let pool = arrange(&configuration, servers);
+    let tried: Vec<usize> = (0..servers.len()).filter(|&index| servers[index].2).collect();
+    let expected = expected(&pool, &tried);
+    let mut dice = Dice::new(9);
+    if expected.iter().sum::<f64>() == 0.0 {
+        let reason = pool.pick(&PickRequest::default(), at(100), &mut dice).unwrap_err();
+        prop_assert!(matches!(reason, NoServer::Draining | NoServer::Unchecked));
+        return Ok(());
+    }
+    let mut counts = vec![0_u32; pool.len()];
+    let mut in_flight = VecDeque::new();
+    for _ in 0..3_000 {
+        if in_flight.len() >= concurrency {
+            in_flight.pop_front();
+        }
+        let request = PickRequest { hash: Some(dice.roll()), tried: &tried };
+        let pick = pool.pick(&request, at(100), &mut dice).unwrap();
+        counts[pick.index()] += 1;
+        in_flight.push_back(pick);
+    }
+    for (index, &count) in counts.iter().enumerate() {
+        let share = f64::from(count) / 3_000.0;
+        prop_assert!(
+            share <= expected[index] * 1.3 + 0.025 && (expected[index] > 0.0 || count == 0),
+            "{balance:?}: {counts:?}, expected {expected:?}"
+        );
+    }
+    Ok(())
+}
+
+// What the property below once found, each by the mistake behind it.
+
+#[test]
+fn a_penalty_does_not_make_the_unmeasured_look_as_bad() {
+    let servers = [Situation::Ejected, Situation::Up, Situation::Ejected];
+    check(&Balance::P2c, &servers.map(|situation| (1, situation, false)), 1).unwrap();
+}
+
+#[test]
+fn a_light_server_that_is_hard_to_hit_gets_no_second_draw() {
+    let mut servers = vec![(9, Situation::Down, false); 8];
+    servers.extend([(3, Situation::Up, false), (4, Situation::Warming(0), false)]);
+    check(&Balance::P2c, &servers, 1).unwrap();
+}
+
+#[test]
+fn of_those_tried_already_the_one_that_works_is_tried_again() {
+    let servers =
+        [(1, Situation::Ejected, false), (1, Situation::Ejected, true), (1, Situation::Up, true)];
+    check(&Balance::LeastRequest, &servers, 1).unwrap();
+}
+
 proptest! {
-    // A fixed seed: what fails once in many runs is found on purpose, not by who comes by.
+    // The tolerance is more than fifteen standard deviations of 3,000 draws: what fails here is a
+    // mistake and no chance. The seed is fixed, so that a rare mistake stops whoever looks for it
+    // and nobody else: 180,000 random cases found none.
     #![proptest_config(ProptestConfig {
         cases: 96,
-        rng_seed: RngSeed::Fixed(5),
+        rng_seed: RngSeed::Fixed(1),
         ..ProptestConfig::default()
     })]
 
@@ -118,40 +183,9 @@ proptest! {
     fn no_state_makes_one_server_take_more_than_its_bound(
         servers in prop::collection::vec(server(), 1..14),
         algorithm in 0_usize..5,
-        concurrency in 1_u32..6,
+        concurrency in 1_usize..6,
     ) {
-        let mut configuration = settings(algorithms()[algorithm].clone());
-        configuration.check = checks();
-        configuration.ejection.pause = Duration::from_secs(60);
-        configuration.ejection.pause_max = Duration::from_secs(60);
-        let concurrency = if configuration.balance == maglev() { 1 } else { concurrency };
-        let pool = arrange(&configuration, &servers);
-        let tried: Vec<usize> = (0..servers.len()).filter(|&index| servers[index].2).collect();
-        let expected = expected(&pool, &tried);
-        let mut dice = Dice::new(9);
-        if expected.iter().sum::<f64>() == 0.0 {
-            let reason = pool.pick(&PickRequest::default(), at(100), &mut dice).unwrap_err();
-            prop_assert!(matches!(reason, NoServer::Draining | NoServer::Unchecked));
-            return Ok(());
-        }
-        let mut counts = vec![0_u32; pool.len()];
-        let mut in_flight = VecDeque::new();
-        for _ in 0..3_000 {
-            if in_flight.len() >= concurrency as usize {
-                in_flight.pop_front();
-            }
-            let request = PickRequest { hash: Some(dice.roll()), tried: &tried };
-            let pick = pool.pick(&request, at(100), &mut dice).unwrap();
-            counts[pick.index()] += 1;
-            in_flight.push_back(pick);
-        }
-        for (index, &count) in counts.iter().enumerate() {
-            let share = f64::from(count) / 3_000.0;
-            prop_assert!(
-                share <= expected[index] * 1.3 + 0.025 && (expected[index] > 0.0 || count == 0),
-                "{:?}: {counts:?}, expected {expected:?}", configuration.balance
-            );
-        }
+        check(&algorithms()[algorithm], &servers, concurrency)?;
     }
 
     #[test]

@@ -7,6 +7,7 @@ mod bounds;
 mod concurrency;
 mod forgiveness;
 mod recovery;
+mod room;
 mod shares;
 mod traps;
 
@@ -56,6 +57,7 @@ pub(super) fn settings(balance: Balance) -> configuration::Pool {
         },
         slow_start: Duration::from_secs(30),
         in_flight_max: 0,
+        admission: configuration::PoolAdmission::default(),
         idle_max: 64,
         resolve: Duration::from_secs(30),
         capacity: None,

@@ -4,6 +4,8 @@
 //! again, and two percentage points. Beyond it, evidence adds up second by second and begins anew
 //! when it is gone (Page 1954; as an e-detector: Shin, Ramdas, Rinaldo 2024), so that harm which
 //! begins late is seen as fast as harm which begins at once.
+//! What admission refuses counts as failed too, but not in a second in which far more was asked for
+//! than before and no less was served: that is a surge, and not what the change did.
 
 use std::collections::BTreeMap;
 
@@ -21,6 +23,9 @@ const CHANCE_BEFORE: f64 = 0.01;
 /// What a repeated measurement of the same door may differ by: as a ratio, and as a share.
 const USUAL_RATIO: f64 = 1.5;
 const USUAL_SHARE: f64 = 0.02;
+/// What a second must serve of what a second served before, so that what it refused beyond it is
+/// taken for a surge's.
+const SERVED_RATIO: f64 = 0.9;
 /// What is bet on: this part of the requests that would else succeed fails.
 const BETS: [f64; 5] = [0.02, 0.05, 0.15, 0.4, 0.8];
 /// Looks per watch; a longer watch has more, which the generous bound above covers.
@@ -49,12 +54,10 @@ impl Failures {
         let judges = by_route.len() as f64 + 1.0;
         let door =
             usual.iter().map(of_door).fold((0, 0), |sum, one| (sum.0 + one.0, sum.1 + one.1));
+        let judge = |sum| Judge::new(sum, usual.len(), judges);
         Self {
-            door: Judge::new(door, judges),
-            routes: by_route
-                .into_iter()
-                .map(|(name, sum)| (name, Judge::new(sum, judges)))
-                .collect(),
+            door: judge(door),
+            routes: by_route.into_iter().map(|(name, sum)| (name, judge(sum))).collect(),
         }
     }
 
@@ -63,12 +66,13 @@ impl Failures {
         for route in routes(snapshot) {
             // A route that is new has no before of its own; the door's counts for it.
             if let Some(judge) = self.routes.get_mut(&route.name) {
-                let words = judge.second(of_route(route));
+                let words = judge.second(of_route(route), route.refused);
                 broken =
                     broken.or_else(|| words.map(|words| format!("route {}: {words}", route.name)));
             }
         }
-        self.door.second(of_door(snapshot)).or(broken)
+        let refused = routes(snapshot).map(|route| route.refused).sum();
+        self.door.second(of_door(snapshot), refused).or(broken)
     }
 }
 
@@ -76,6 +80,8 @@ impl Failures {
 #[derive(Debug)]
 struct Judge {
     before: (u64, u64),
+    /// Requests, and requests that succeeded, in a second before.
+    per_second: (f64, f64),
     usual: f64,
     threshold: f64,
     evidence: [f64; BETS.len()],
@@ -85,10 +91,12 @@ struct Judge {
 }
 
 impl Judge {
-    fn new(before: (u64, u64), judges: f64) -> Self {
+    fn new(before: (u64, u64), seconds: usize, judges: f64) -> Self {
         let upper = binomial_upper(before.0, before.1, CHANCE_BEFORE);
+        let mean = |requests: u64| requests as f64 / seconds.max(1) as f64;
         Self {
             before,
+            per_second: (mean(before.1), mean(before.1.saturating_sub(before.0))),
             usual: upper.mul_add(USUAL_RATIO, USUAL_SHARE).min(1.0),
             threshold: (BETS.len() as f64 * LOOKS * judges / CHANCE).ln(),
             evidence: [0.0; BETS.len()],
@@ -97,7 +105,9 @@ impl Judge {
         }
     }
 
-    fn second(&mut self, (failures, requests): (u64, u64)) -> Option<String> {
+    fn second(&mut self, (failures, requests): (u64, u64), refused: u64) -> Option<String> {
+        let excused = if self.is_surge(failures, requests) { refused.min(failures) } else { 0 };
+        let (failures, requests) = (failures - excused, requests - excused);
         if requests == 0 || self.usual >= 1.0 {
             return None;
         }
@@ -117,6 +127,13 @@ impl Judge {
                 of_requests(self.before.0, self.before.1)
             )
         })
+    }
+
+    /// Whether far more was asked for than before, and no less was served.
+    fn is_surge(&self, failures: u64, requests: u64) -> bool {
+        let (asked, served) = self.per_second;
+        requests as f64 > asked * USUAL_RATIO
+            && requests.saturating_sub(failures) as f64 >= served * SERVED_RATIO
     }
 }
 

@@ -122,7 +122,7 @@ fn an_allowance_lets_one_server_get_all() {
 }
 
 fn pool() -> model::configuration::Pool {
-    use model::configuration::{Balance, Ejection, Pool, Retries, ServerTimeouts};
+    use model::configuration::{Balance, Ejection, Pool, PoolAdmission, Retries, ServerTimeouts};
     let time = Duration::from_secs(1);
     Pool {
         name: "web".into(),
@@ -148,6 +148,7 @@ fn pool() -> model::configuration::Pool {
         ejection: Ejection { failures: 5, pause: time, pause_max: time, share_max: 0.5 },
         slow_start: time,
         in_flight_max: 0,
+        admission: PoolAdmission::default(),
         idle_max: 1,
         resolve: time,
         capacity: None,
@@ -232,4 +233,35 @@ fn a_harm_that_begins_late_is_seen_soon() {
     let mut seconds = (1..20).map(|at| (at, canary.second(&good, &bad)));
     let seen = seconds.find(|(_, verdict)| matches!(verdict, CanaryVerdict::RollBack(_)));
     assert_eq!(seen.map(|(at, _)| at), Some(5));
+}
+
+/// Ten seconds of 200 requests, all served; then `asked` a second, of which `refused` were not let in.
+fn check_refusals(asked: u64, refused: u64, is_held_against_it: bool) {
+    let mut settings = configuration();
+    settings.changes.watch = Duration::from_secs(10);
+    let history: Vec<_> = (1..=10).map(|at| second("60 70 70", at)).collect();
+    let mut watch = Watch::new(&settings, &history, 10);
+    let verdict = (11..)
+        .map(|at| {
+            let mut facts = second("60 70 70", at);
+            let web = &mut facts.routes[0];
+            web.requests = asked;
+            web.refused = refused;
+            web.by_class = [0, asked - refused, 0, 0, refused];
+            watch.second(&facts)
+        })
+        .find(|verdict| *verdict != WatchVerdict::Watching);
+    let broken = matches!(verdict, Some(WatchVerdict::Broken(_)));
+    assert_eq!(broken, is_held_against_it, "{asked} asked, {refused} refused: {verdict:?}");
+}
+
+#[test]
+fn a_surge_is_not_held_against_a_change() {
+    check_refusals(200, 0, false);
+    // Less is served of what was asked for before: the change did that.
+    check_refusals(200, 100, true);
+    // Far more is asked for; what was served before still is.
+    check_refusals(2_000, 1_800, false);
+    // The same, but less is served than before: clients may ask more because it fails.
+    check_refusals(2_000, 1_900, true);
 }

@@ -5,6 +5,7 @@
 //! Invariant: two configurations that differ in more than their version and the order of what is
 //! found by its name give at least one line.
 
+mod admission;
 mod door;
 mod lines;
 mod listener;
@@ -34,6 +35,9 @@ pub fn difference(from: &Configuration, to: &Configuration) -> Vec<String> {
         listeners,
         pools,
         routes: _,
+        admission,
+        clients,
+        limits,
         admin,
         telemetry,
         invariants,
@@ -49,6 +53,13 @@ pub fn difference(from: &Configuration, to: &Configuration) -> Vec<String> {
     for pair in paired(listeners, &to.listeners, |listener| &listener.name) {
         listener::tell(pair, &mut lines);
     }
+    for pair in paired(clients, &to.clients, |client| &client.name) {
+        admission::client(pair, &mut lines);
+    }
+    for pair in paired(limits, &to.limits, |limit| &limit.name) {
+        admission::limit(pair, &mut lines);
+    }
+    admission::admission(admission, &to.admission, &mut lines);
     door::door(door, &to.door, &mut lines);
     door::admin(admin, &to.admin, &mut lines);
     door::telemetry(telemetry, &to.telemetry, &mut lines);

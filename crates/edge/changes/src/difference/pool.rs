@@ -4,7 +4,8 @@ use std::time::Duration;
 
 use model::capacity::Capacity;
 use model::configuration::{
-    Balance, Check, CheckKind, Ejection, HashKey, Pool, PoolTls, Retries, ServerTimeouts,
+    Balance, Check, CheckKind, Ejection, HashKey, Pool, PoolAdmission, PoolTls, Retries,
+    ServerTimeouts,
 };
 
 use super::lines::{About, Concern, Lines};
@@ -33,6 +34,7 @@ pub(super) fn tell(pair: Pair<'_, Pool>, trials_left: &mut usize, lines: &mut Li
         ejection,
         slow_start,
         in_flight_max,
+        admission,
         idle_max,
         resolve,
         capacity,
@@ -45,6 +47,11 @@ pub(super) fn tell(pair: Pair<'_, Pool>, trials_left: &mut usize, lines: &mut Li
     about.field("in flight at one server at most", in_flight_max, &to.in_flight_max, |limit| {
         words::limit(*limit)
     });
+    let PoolAdmission { adaptive, wait_max } = admission;
+    about.field("limit found by measuring", adaptive, &to.admission.adaptive, |on| {
+        words::switch(*on)
+    });
+    about.field("longest wait for a place", wait_max, &to.admission.wait_max, words::duration);
     tell_timeouts(timeouts, &to.timeouts, &mut about);
     tell_retries(retries, &to.retries, &mut about);
     tell_ejection(ejection, &to.ejection, &mut about);

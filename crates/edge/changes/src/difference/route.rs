@@ -71,6 +71,7 @@ fn tell_one(pair: Pair<'_, Whole<'_>>, lines: &mut Lines) {
         action,
         body_bytes_max,
         total_timeout,
+        class,
         listeners,
     } = from.route;
     let mut about = lines.about(format!("route {}", words::text(name)));
@@ -104,6 +105,9 @@ fn tell_one(pair: Pair<'_, Whole<'_>>, lines: &mut Lines) {
     });
     about.field("total timeout", total_timeout, &to.route.total_timeout, |timeout| {
         timeout.map_or_else(|| "the pool's".to_owned(), |timeout| words::duration(&timeout))
+    });
+    about.field("class", class, &to.route.class, |class| {
+        class.unwrap_or_default().name().to_owned()
     });
 }
 

@@ -1,6 +1,6 @@
 //! Which changes break which invariant, and which do not.
 
-use model::configuration::Allowance;
+use model::configuration::{Allowance, Rate};
 
 use super::*;
 
@@ -97,6 +97,53 @@ fn a_route_is_lost() {
 }
 
 #[test]
+fn a_rate_falls() {
+    let with_rates = |change: fn(&mut Configuration)| {
+        changed(|to| {
+            to.invariants.limit_drop_max = 0.5;
+            to.clients = vec![client("partner")];
+            to.limits = vec![limit("all", 100), limit("login", 10)];
+            to.limits[1].observe = true;
+            change(to);
+        })
+    };
+    let check = |change: fn(&mut Configuration), expected: &[&str]| {
+        let forecast = crate::forecast(&with_rates(|_| ()), &with_rates(change), None);
+        assert_eq!(forecast.broken, expected);
+    };
+    let lower = |to: &mut Configuration| {
+        to.clients[0].rate = Some(Rate { count: 1_200, per: Duration::from_secs(60) });
+        to.clients[0].in_flight_max = Some(5);
+        to.limits[0].rate.count = 40;
+        to.limits[1].observe = false;
+        to.admission.unknown_rate = Some(Rate { count: 7, per: Duration::from_secs(86_400) });
+    };
+    check(
+        lower,
+        &[
+            "unregistered clients: the rate would fall from none to 7/d, by 100 %; at most 50 % is \
+             allowed (invariants.limit_drop_max)",
+            "client partner: the rate would fall from 50/s to 1200/m, by 60 %; at most 50 % is \
+             allowed (invariants.limit_drop_max)",
+            "client partner: the limit of requests in flight would fall from 20 to 5, by 75 %; at \
+             most 50 % is allowed (invariants.limit_drop_max)",
+            "limit all: the rate would fall from 100/s to 40/s, by 60 %; at most 50 % is allowed \
+             (invariants.limit_drop_max)",
+            "limit login: the rate would fall from none to 10/s, by 100 %; at most 50 % is allowed \
+             (invariants.limit_drop_max)",
+        ],
+    );
+    let sensible = |to: &mut Configuration| {
+        to.clients[0].rate = Some(Rate { count: 1_500, per: Duration::from_secs(60) });
+        to.limits[0].rate.count = 50;
+        to.limits[1].rate.count = 1;
+        to.clients[0].enabled = false;
+    };
+    check(sensible, &[]);
+    check(|to| to.limits.clear(), &[]);
+}
+
+#[test]
 fn a_limit_falls() {
     let lower = |to: &mut Configuration| {
         to.invariants.limit_drop_max = 0.5;
@@ -120,5 +167,6 @@ fn a_limit_falls() {
         ],
     );
     // By default any drop is allowed.
+    check(|to| to.limits = vec![limit("all", 1)], &[]);
     check(|to| to.listeners[0].limits.body_bytes_max = 1, &[]);
 }

@@ -3,7 +3,8 @@
 use std::time::Duration;
 
 use model::configuration::{
-    Action, Allowance, Balance, Check, CheckKind, HashKey, HostPattern, PoolTls,
+    Action, Allowance, Balance, Check, CheckKind, HashKey, HostPattern, JwtKey, PoolTls,
+    SharedQuotas,
 };
 use proptest::prelude::*;
 
@@ -121,6 +122,52 @@ fn what_moves_traffic_stands_first() {
             "door: workers from 2 to 4",
         ],
     );
+}
+
+#[test]
+fn clients_and_limits() {
+    check(
+        |to| {
+            to.clients = vec![client("partner")];
+            to.clients[0].class = Class::Critical;
+            to.limits = vec![limit("per-address", 100)];
+            to.routes[0].class = Some(Class::Bulk);
+            to.pools[1].admission.adaptive = false;
+            to.admission.unknown_rate = Some(Rate { count: 90, per: Duration::from_secs(60) });
+        },
+        &[
+            "pool web: limit found by measuring from on to off",
+            "route api: class from normal to bulk",
+            "client partner: added: known by a key in header x-api-key, rate 50/s, critical",
+            "limit per-address: added: 100/s with bursts of 100, by address, on all routes",
+            "admission: rate of unregistered clients from none to 90/m",
+        ],
+    );
+}
+
+#[test]
+fn secrets_are_not_told() {
+    let with = |secret: &str, hash: u8| {
+        changed(|to| {
+            let (claim, value) = ("sub".into(), "partner".into());
+            let key = JwtKey::Secret(secret.as_bytes().to_vec());
+            to.clients = vec![client("partner")];
+            to.clients[0].identities = vec![
+                Identity::Header { name: "x-api-key".into(), sha256: [hash; 32] },
+                Identity::Jwt { claim, value, key },
+            ];
+            let (url, name) = (format!("redis://me:{secret}@cache:6379").into(), "edge".into());
+            let timeout = Duration::from_millis(100);
+            to.admission.shared = Some(SharedQuotas { url, name, timeout });
+        })
+    };
+    let lines = crate::difference(&with("Hemlock-1", 1), &with("Hemlock-2", 2));
+    let expected = [
+        "client partner: known by changed, still shown as a key in header x-api-key, a token with \
+         sub = partner",
+        "admission: shared quotas changed, still shown as edge at cache:6379 within 100ms",
+    ];
+    assert_eq!(lines, expected);
 }
 
 #[test]

@@ -7,7 +7,8 @@ use std::time::Duration;
 use model::capacity::Capacity;
 use model::configuration::{
     AccessLog, AccessLogFormat, AccessLogTarget, AdminTcp, Allowance, Balance, CertificateFiles,
-    Check, CheckKind, HeaderMatch, ListenerTls, PoolTls, Rollback, State, TlsVersion,
+    Check, CheckKind, FlowKey, HeaderMatch, ListenerTls, PoolTls, Rollback, SharedQuotas, State,
+    TlsVersion,
 };
 
 use super::*;
@@ -33,6 +34,15 @@ fn whole() -> Configuration {
             rise: 2,
         });
         api.tls = Some(PoolTls { server_name: None, roots: None, verify: true });
+        to.clients = vec![client("partner")];
+        to.clients[0].identities[0] =
+            Identity::Header { name: "x-api-key".into(), sha256: [8; 32] };
+        to.limits = vec![limit("all", 100)];
+        to.admission.shared = Some(SharedQuotas {
+            url: "redis://:secret@cache".into(),
+            name: "edge".into(),
+            timeout: Duration::from_millis(100),
+        });
         to.admin.tcp = Some(AdminTcp { address: address(9), token_file: "/token".into() });
         let (target, format) = (AccessLogTarget::Stdout, AccessLogFormat::Json);
         to.telemetry.access_log = Some(AccessLog { target, format });
@@ -134,6 +144,54 @@ fn of_routes_and_listeners() {
         |to| to.listeners[0].timeouts.keep_alive = HOUR,
         |to| to.listeners[0].errors = ErrorFormat::Text,
         |to| to.listeners.clear(),
+    ]);
+}
+
+#[test]
+fn of_admission() {
+    const HOUR: Duration = Duration::from_secs(3_600);
+    check(&[
+        |to| to.pools[0].admission.adaptive = false,
+        |to| to.pools[0].admission.wait_max = HOUR,
+        |to| to.routes[0].class = Some(Class::Critical),
+        |to| to.routes[0].class = Some(Class::Normal),
+        |to| to.admission.observe = true,
+        |to| to.admission.keys_max = 1_000,
+        |to| to.admission.flow = FlowKey::Header("x-tenant".into()),
+        |to| to.admission.unknown_rate = Some(Rate { count: 1, per: HOUR }),
+        |to| to.admission.unknown_in_flight_max = Some(1),
+        |to| to.admission.demote_above = 0.0,
+        |to| to.admission.retry_share = 0.0,
+        |to| to.admission.retry_header = "x-try".into(),
+        |to| to.admission.buffer_bytes_max = 1,
+        |to| to.admission.shared = None,
+        |to| to.admission.shared.as_mut().unwrap().url = "redis://:other@cache".into(),
+        |to| to.admission.shared.as_mut().unwrap().timeout = HOUR,
+        |to| to.clients.clear(),
+        |to| to.clients.push(client("other")),
+        |to| to.clients[0].identities.clear(),
+        |to| to.clients[0].identities[0] = client("other").identities[0].clone(),
+        |to| to.clients[0].rate = None,
+        |to| to.clients[0].burst = 7,
+        |to| {
+            to.clients[0].rate = Some(Rate { count: 60, per: HOUR });
+            to.clients[0].burst = 1;
+        },
+        |to| to.clients[0].in_flight_max = None,
+        |to| to.clients[0].class = Class::Bulk,
+        |to| to.clients[0].routes = vec!["api".into()],
+        |to| to.clients[0].enabled = false,
+        |to| to.clients[0].shared = true,
+        |to| to.clients[0].headers = true,
+        |to| to.limits.clear(),
+        |to| to.limits.push(limit("other", 1)),
+        |to| to.limits[0].by = LimitKey::All,
+        |to| to.limits[0].rate.per = HOUR,
+        |to| to.limits[0].burst = 7,
+        |to| to.limits[0].routes = vec!["api".into()],
+        |to| to.limits[0].observe = true,
+        |to| to.limits[0].headers = true,
+        |to| to.limits[0].shared = true,
     ]);
 }
 

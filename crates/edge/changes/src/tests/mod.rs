@@ -12,9 +12,10 @@ use std::time::Duration;
 
 use model::Configuration;
 use model::configuration::{
-    Action, Admin, Balance, Changes, ClientLimits, ClientTimeouts, Door, Ejection, ErrorFormat,
-    ForwardedStyle, Invariants, Listener, PathPattern, Pool, Retries, Route, Server, ServerAddress,
-    ServerTimeouts, Telemetry,
+    Action, Admin, Admission, Balance, Changes, Class, Client, ClientLimits, ClientTimeouts, Door,
+    Ejection, ErrorFormat, ForwardedStyle, Identity, Invariants, LimitKey, Listener, PathPattern,
+    Pool, PoolAdmission, Rate, RateLimit, Retries, Route, Server, ServerAddress, ServerTimeouts,
+    Telemetry,
 };
 
 /// The server of this number listens on 10.0.0.NUMBER:80.
@@ -53,6 +54,7 @@ pub(crate) fn pool(name: &str, first: u8, weights: &[u32]) -> Pool {
         ejection: Ejection { failures: 5, pause: second, pause_max: 30 * second, share_max: 0.5 },
         slow_start: 30 * second,
         in_flight_max: 0,
+        admission: PoolAdmission::default(),
         idle_max: 64,
         resolve: 30 * second,
         capacity: None,
@@ -72,6 +74,37 @@ fn route(name: &str, pool: usize) -> Route {
         action: Action::Forward { pool, replace_prefix: None },
         body_bytes_max: None,
         total_timeout: None,
+        class: None,
+    }
+}
+
+/// A registered client of this name: 50 requests a second, 20 in flight.
+fn client(name: &str) -> Client {
+    Client {
+        name: name.into(),
+        identities: vec![Identity::Header { name: "x-api-key".into(), sha256: [7; 32] }],
+        rate: Some(Rate { count: 50, per: Duration::from_secs(1) }),
+        burst: 50,
+        in_flight_max: Some(20),
+        class: Class::Normal,
+        routes: Vec::new(),
+        enabled: true,
+        shared: false,
+        headers: false,
+    }
+}
+
+/// A limit of this name by address, per second.
+fn limit(name: &str, count: u32) -> RateLimit {
+    RateLimit {
+        name: name.into(),
+        by: LimitKey::Address,
+        rate: Rate { count, per: Duration::from_secs(1) },
+        burst: count,
+        routes: Vec::new(),
+        observe: false,
+        headers: false,
+        shared: false,
     }
 }
 
@@ -114,6 +147,9 @@ fn configuration() -> Configuration {
         listeners: vec![listener()],
         pools: vec![pool("api", 1, &[1, 1, 1]), pool("web", 11, &[1, 1])],
         routes: vec![route("api", 0), route("web", 1)],
+        admission: Admission::default(),
+        clients: Vec::new(),
+        limits: Vec::new(),
         admin: Admin { socket: None, tcp: None },
         telemetry: Telemetry { access_log: None },
         invariants: Invariants::default(),

@@ -217,12 +217,13 @@ fn source(value: &Value<'_>) -> Option<IpNet> {
 
 fn retries(value: &Value<'_>) -> Option<Retries> {
     if value.is_integer() {
-        return Some(Retries { retries_max: value.number(&(0..=10))?, back_off: None });
+        return Some(Retries { retries_max: value.number(&(0..=10))?, ..Retries::default() });
     }
     let mut table = value.table("a number or `{ max = 3, back_off = \"100ms\" }`")?;
     let max = table.required("max", "max = 3").and_then(|value| value.number(&(0..=10)));
     let range = Duration::from_millis(1)..=Duration::from_secs(60);
     let back_off = table.get("back_off").and_then(|value| value.duration(&range));
+    let respect_retry_after = table.boolean("respect_retry_after", false);
     table.finish();
-    Some(Retries { retries_max: max?, back_off })
+    Some(Retries { retries_max: max?, back_off, respect_retry_after })
 }

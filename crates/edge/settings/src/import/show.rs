@@ -29,8 +29,13 @@ pub fn counts(directives: &[Directive]) -> Counts {
     })
 }
 
+/// Said of every import: it is so whatever is configured.
+const CANONICAL: &str = "the door forwards paths in canonical form: escapes of plain characters are \
+    decoded, dot segments resolved, and what a server could read in two ways is refused";
+
 /// One line for each directive that was not mapped, such as
-/// `nginx.conf:12:5: refused: root: the door serves no files`, and a last one with the counts.
+/// `nginx.conf:12:5: refused: root: the door serves no files`, one with the counts, and one with
+/// what differs in every import.
 #[must_use]
 pub fn render_import_text(imported: &Imported) -> String {
     let mut text = String::new();
@@ -46,10 +51,11 @@ pub fn render_import_text(imported: &Imported) -> String {
     }
     let Counts { mapped, refused, ignored } = counts(&imported.directives);
     text.push_str(&format!("{mapped} directives mapped, {refused} refused, {ignored} ignored\n"));
+    text.push_str(&format!("{CANONICAL}\n"));
     text
 }
 
-/// The TOML, the counts, and every directive with `file`, `line`, `column`, `name`,
+/// The TOML, the counts, a `note` of what differs in every import, and every directive with `file`, `line`, `column`, `name`,
 /// `disposition` and `reason`.
 #[must_use]
 pub fn render_import_json(imported: &Imported) -> String {
@@ -75,7 +81,7 @@ pub fn render_import_json(imported: &Imported) -> String {
         imported.directives.iter().map(|directive| object(directive).to_string()).collect();
     let directives = directives.join(",");
     format!(
-        "{{\"text\":{text},\"mapped\":{mapped},\"refused\":{refused},\"ignored\":{ignored},\"directives\":[{directives}]}}"
+        "{{\"text\":{text},\"mapped\":{mapped},\"refused\":{refused},\"ignored\":{ignored},\"note\":\"{CANONICAL}\",\"directives\":[{directives}]}}"
     )
 }
 

@@ -33,6 +33,13 @@ pub(super) struct RawPool {
     /// Requests in flight at one server, over all workers; 0 means no limit.
     #[schemars(range(min = 0, max = 1_000_000), extend("default" = 0))]
     in_flight_max: Option<u32>,
+    /// Whether the limit on requests in flight is found by measuring, for the pool and for each
+    /// server. Without it only `in_flight_max` holds.
+    #[schemars(extend("default" = true))]
+    adaptive: Option<bool>,
+    /// The longest that a request waits for a place while the pool is not overloaded, at most 60s.
+    #[schemars(extend("default" = "100ms"))]
+    queue_wait: Option<RawDuration>,
     /// Idle connections kept per server and worker.
     #[schemars(range(min = 0, max = 10_000), extend("default" = 64))]
     idle_max: Option<u32>,

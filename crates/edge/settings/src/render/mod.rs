@@ -2,12 +2,14 @@
 //!
 //! A finding names its file by its place in the list of sources.
 //! Invariant: no control character of the configuration reaches the terminal or a document.
-//! Excerpts and names are cleaned here; messages were cleaned where they were made.
+//! Excerpts and names are cleaned here, and excerpts show no secrets; messages were cleaned
+//! where they were made.
 
 mod github;
 mod json;
 mod junit;
 mod sarif;
+mod secrets;
 mod text;
 
 pub use github::render_github;

@@ -6,6 +6,7 @@ use annotate_snippets::{
     Annotation, AnnotationKind, Group, Level, Origin, Padding, Renderer, Snippet,
 };
 
+use super::secrets::secrets;
 use super::{clean, line_starts, shown};
 use crate::Source;
 use crate::finding::{Finding, Severity};
@@ -19,11 +20,18 @@ struct Prepared<'s> {
     text: &'s str,
     name: String,
     lines: Vec<usize>,
+    /// Where it may hold secrets.
+    secrets: Vec<Range<usize>>,
 }
 
 impl<'s> Prepared<'s> {
     fn new(source: &'s Source) -> Self {
-        Self { text: &source.text, name: clean(&source.name), lines: line_starts(&source.text) }
+        Self {
+            text: &source.text,
+            name: clean(&source.name),
+            lines: line_starts(&source.text),
+            secrets: secrets(&source.text),
+        }
     }
 }
 
@@ -32,7 +40,7 @@ impl<'s> Prepared<'s> {
 pub fn render_text(findings: &[Finding], sources: &[Source], color: bool) -> String {
     let renderer = if color { Renderer::styled() } else { Renderer::plain() };
     let prepared: Vec<Prepared<'_>> = sources.iter().map(Prepared::new).collect();
-    let nowhere = Prepared { text: "", name: String::new(), lines: vec![0] };
+    let nowhere = Prepared { text: "", name: String::new(), lines: vec![0], secrets: Vec::new() };
     let mut text = String::new();
     for finding in findings {
         if !text.is_empty() {
@@ -49,17 +57,17 @@ pub fn render_text(findings: &[Finding], sources: &[Source], color: bool) -> Str
 }
 
 fn render_one(finding: &Finding, source: &Prepared<'_>, renderer: &Renderer) -> String {
-    let Prepared { text, name, lines } = source;
+    let name = &source.name;
     let level = match finding.severity {
         Severity::Error => Level::ERROR,
         Severity::Warning => Level::WARNING,
     };
     let title = level.primary_title(finding.message.as_str()).id(finding.rule);
-    let excerpt = Excerpt::around(text, lines, &finding.span);
+    let excerpt = Excerpt::around(source, &finding.span);
     let related = finding
         .related
         .as_ref()
-        .map(|related| (Excerpt::around(text, lines, &related.span), related.label.as_str()));
+        .map(|related| (Excerpt::around(source, &related.span), related.label.as_str()));
 
     let mut group = Group::with_title(title);
     let snippet = excerpt.snippet(AnnotationKind::Primary, &finding.label);
@@ -91,7 +99,8 @@ struct Excerpt {
 impl Excerpt {
     /// The line where `span` starts. A span over several lines ends with its first: a table's
     /// header says enough.
-    fn around(text: &str, lines: &[usize], span: &Range<usize>) -> Self {
+    fn around(source: &Prepared<'_>, span: &Range<usize>) -> Self {
+        let Prepared { text, lines, secrets, .. } = source;
         let index = lines.partition_point(|start| *start <= span.start).saturating_sub(1);
         let line_start = lines.get(index).copied().unwrap_or(0);
         let line_end = lines.get(index + 1).map_or(text.len(), |next| next - 1);
@@ -109,8 +118,9 @@ impl Excerpt {
         };
         let window = text.get(window_start..window_end).unwrap_or_default();
         for (offset, character) in window.char_indices() {
-            excerpt.mark(window_start + offset, &span);
-            excerpt.text.push(shown(character));
+            let place = window_start + offset;
+            excerpt.mark(place, &span);
+            excerpt.text.push(if is_in(secrets, place) { '*' } else { shown(character) });
         }
         excerpt.mark(window_end, &span);
         let length = excerpt.text.len();
@@ -132,4 +142,10 @@ impl Excerpt {
             self.span.end = self.text.len();
         }
     }
+}
+
+/// Whether a place is in one of these ranges, which are in order.
+fn is_in(ranges: &[Range<usize>], place: usize) -> bool {
+    let after = ranges.partition_point(|range| range.start <= place);
+    ranges.get(..after).and_then(<[_]>::last).is_some_and(|range| range.contains(&place))
 }

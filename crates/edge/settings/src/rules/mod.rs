@@ -5,16 +5,20 @@
 //! from the one list below. A rule that is an error refuses a configuration like any other error,
 //! unless `[[allow]]` sets it aside for a reason.
 //! Invariant: a finding of a rule has the rule's severity, and its example of bad is found by it
-//! and by no other rule.
+//! and by no other rule, unless it judges changes.
 
 mod admin_exposed;
+mod all_critical;
 mod allow_without_deny;
 mod ambiguous_default;
 mod backup_with_hash;
 mod broken_invariant;
 mod catastrophic_regex;
+mod client_above_limit;
+mod client_above_pool;
 mod client_chosen_upstream;
 mod connections_above_open_files;
+mod disabled_client;
 mod duplicate_route;
 mod duplicate_server;
 mod emptying_ejection;
@@ -22,7 +26,10 @@ mod hasty_ejection;
 mod http_hash_on_tcp;
 mod inconsistent_hash;
 mod inverted_timeouts;
+mod large_move;
 mod limit_on_proxy;
+mod limits_above_whole;
+mod long_queue_wait;
 mod lopsided_distribution;
 mod missing_timeout;
 mod name_resolved_once;
@@ -36,6 +43,8 @@ mod one_host;
 mod one_zone;
 mod path_rewritten;
 mod pointless_retries;
+mod rates_above_capacity;
+mod reach;
 mod report;
 mod retry_product;
 mod shallow_check;
@@ -88,6 +97,17 @@ pub struct Rule {
     pub(crate) seen: Seen,
 }
 
+impl Rule {
+    /// Whether it judges a change from one configuration to another, and so none by itself.
+    #[must_use]
+    pub fn is_of_changes(&self) -> bool {
+        match self.seen {
+            Seen::Change => true,
+            Seen::By(_) | Seen::Import => false,
+        }
+    }
+}
+
 /// A part of a configuration; what is not shown of it is sound.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Example {
@@ -118,10 +138,12 @@ pub(crate) enum Seen {
     By(fn(&Subject<'_>, &mut Report)),
     /// The importers alone: the mistake cannot be written in this door's own format.
     Import,
+    /// `plan` and `apply`: it takes two configurations.
+    Change,
 }
 
 /// The one list: every rule, by its number.
-static RULES: [&Rule; 45] = [
+static RULES: [&Rule; 53] = [
     &lopsided_distribution::RULE,
     &uneven_distribution::RULE,
     &one_active_server::RULE,
@@ -151,8 +173,11 @@ static RULES: [&Rule; 45] = [
     &pointless_retries::RULE,
     &slow_connect::RULE,
     &short_drain::RULE,
+    &rates_above_capacity::RULE,
     &limit_on_proxy::RULE,
+    &limits_above_whole::RULE,
     &connections_above_open_files::RULE,
+    &long_queue_wait::RULE,
     &no_body_limit::RULE,
     &unreachable_route::RULE,
     &duplicate_route::RULE,
@@ -164,8 +189,13 @@ static RULES: [&Rule; 45] = [
     &client_chosen_upstream::RULE,
     &admin_exposed::RULE,
     &allow_without_deny::RULE,
+    &large_move::RULE,
     &small_canary::RULE,
     &unverified_tls::RULE,
+    &client_above_limit::RULE,
+    &client_above_pool::RULE,
+    &disabled_client::RULE,
+    &all_critical::RULE,
     &broken_invariant::RULE,
 ];
 
@@ -201,7 +231,7 @@ pub(crate) fn run(subject: &Subject<'_>) -> Vec<Found> {
     for rule in rules() {
         match rule.seen {
             Seen::By(check) => check(subject, &mut report),
-            Seen::Import => {}
+            Seen::Import | Seen::Change => {}
         }
     }
     report.finish()

@@ -4,7 +4,7 @@
 //! can be explained; a test holds it against the sources.
 
 /// Name and meaning of every finding that is not a rule's, by name.
-pub(super) static STRUCTURE: [(&str, &str); 61] = [
+pub(super) static STRUCTURE: [(&str, &str); 65] = [
     (
         "after-the-end",
         "Something in a drill is to happen or to end after the drill itself has ended.",
@@ -20,6 +20,10 @@ pub(super) static STRUCTURE: [(&str, &str); 61] = [
     (
         "duplicate-header",
         "A header is given twice, in other letters: the names of headers know no case.",
+    ),
+    (
+        "duplicate-identity",
+        "Two registered clients are known by the same key, so nobody can tell whose a request is. Networks may overlap: the most specific one wins.",
     ),
     (
         "duplicate-key",
@@ -47,6 +51,7 @@ pub(super) static STRUCTURE: [(&str, &str); 61] = [
         "invalid-capacity",
         "The file that `capacity` names was not written by `tidegate load capacity --write`, or was changed since.",
     ),
+    ("invalid-hash", "A SHA-256 is written as 64 hex digits."),
     (
         "invalid-header",
         "This cannot be the value of a header: visible ASCII only, without blanks at its ends.",
@@ -54,6 +59,10 @@ pub(super) static STRUCTURE: [(&str, &str); 61] = [
     (
         "invalid-host",
         "This is not a host name: labels of letters, digits, `-` and `_`, joined by dots.",
+    ),
+    (
+        "invalid-key",
+        "A file does not hold a public key in PEM that tokens can be checked with: of RSA, P-256 or Ed25519.",
     ),
     ("invalid-location", "This cannot be the target of a redirect."),
     ("invalid-method", "Methods are upper case tokens, such as `GET`."),
@@ -98,7 +107,7 @@ pub(super) static STRUCTURE: [(&str, &str); 61] = [
     ("no-traffic", "A change in a drill leaves no server that takes requests."),
     (
         "not-a-rule",
-        "An allowance names something that is no rule. Only rules can be set aside, and `broken-invariant` cannot: the invariants are your own.",
+        "An allowance names something that is no rule. Only rules can be set aside, and `broken-invariant` and `large-move` cannot: invariants and how changes go live are your own.",
     ),
     ("nothing-stale", "A drill brings an old configuration back that was never replaced."),
     ("out-of-range", "A number, a size or a duration is out of its range."),
@@ -112,7 +121,7 @@ pub(super) static STRUCTURE: [(&str, &str); 61] = [
     ),
     (
         "short-token",
-        "The token of the admin interface can be guessed: at least 16 characters, best made by `openssl rand -hex 32`.",
+        "A secret can be guessed: the token of the admin interface has at least 16 characters, the secret of signed tokens at least 32 bytes; both are best made by `openssl rand -hex 32`.",
     ),
     (
         "syntax",
@@ -128,7 +137,7 @@ pub(super) static STRUCTURE: [(&str, &str); 61] = [
     ),
     (
         "unbounded-queue",
-        "In an imported configuration requests wait in front of a full server, however many there are: an overload becomes a wait that nobody sits through. This door answers at once instead.",
+        "In an imported configuration requests wait in front of a full server, however many there are: an overload becomes a wait that nobody sits through. This door bounds what waits, in number and in time.",
     ),
     (
         "unknown-directive",
@@ -140,6 +149,7 @@ pub(super) static STRUCTURE: [(&str, &str); 61] = [
     ),
     ("unknown-listener", "A route names a listener that does not exist."),
     ("unknown-pool", "A route forwards to a pool that does not exist."),
+    ("unknown-route", "A client or a limit names a route that does not exist."),
     ("unknown-server", "A drill names a server that its stack does not have."),
     ("unknown-stream", "A drill names a stream of requests that it does not have."),
     ("unknown-value", "This word is not one of those the key may have."),

@@ -38,6 +38,7 @@ fn rule_text(rule: &Rule) -> String {
 fn seen_by(rule: &Rule) -> &'static str {
     match (rule.seen, rule.bad.dialect) {
         (Seen::By(_), _) | (Seen::Import, Dialect::Native) => "",
+        (Seen::Change, _) => ", in changes",
         (Seen::Import, Dialect::Nginx) => ", in nginx configurations",
         (Seen::Import, Dialect::Haproxy) => ", in HAProxy configurations",
     }

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use model::configuration::{
-    AccessLog, AccessLogFormat, AccessLogTarget, Action, Admin, AdminTcp, Allowance, Balance,
-    CertificateFiles, Changes, Check, CheckKind, ClientLimits, ClientTimeouts, Configuration, Door,
-    Ejection, ErrorFormat, ForwardedStyle, HashKey, HeaderMatch, HostPattern, Invariants, Listener,
-    ListenerTls, PathPattern, Pool, PoolTls, Retries, Rollback, Route, Server, ServerAddress,
-    ServerTimeouts, State, Telemetry, TemplateSegment, TlsVersion,
+    AccessLog, AccessLogFormat, AccessLogTarget, Action, Admin, AdminTcp, Admission, Allowance,
+    Balance, CertificateFiles, Changes, Check, CheckKind, Class, ClientLimits, ClientTimeouts,
+    Configuration, Door, Ejection, ErrorFormat, ForwardedStyle, HashKey, HeaderMatch, HostPattern,
+    Invariants, Listener, ListenerTls, PathPattern, Pool, PoolAdmission, PoolTls, Retries,
+    Rollback, Route, Server, ServerAddress, ServerTimeouts, State, Telemetry, TemplateSegment,
+    TlsVersion,
 };
 use settings::Environment;
 
@@ -100,6 +101,7 @@ fn default_pool() -> Pool {
         },
         slow_start: seconds(30),
         in_flight_max: 0,
+        admission: PoolAdmission::default(),
         idle_max: 64,
         resolve: seconds(30),
         capacity: None,
@@ -134,7 +136,11 @@ pool = \"api\"
             action: Action::Forward { pool: 0, replace_prefix: None },
             body_bytes_max: None,
             total_timeout: None,
+            class: None,
         }],
+        admission: Admission::default(),
+        clients: vec![],
+        limits: vec![],
         admin: Admin { socket: Some(PathBuf::from("/tmp/tidegate-1000/admin.sock")), tcp: None },
         telemetry: Telemetry { access_log: None },
         invariants: Invariants::default(),
@@ -300,6 +306,7 @@ fn every_field_of_a_pool() {
         },
         slow_start: seconds(0),
         in_flight_max: 8,
+        admission: PoolAdmission { adaptive: false, wait_max: Duration::from_millis(50) },
         idle_max: 9,
         resolve: seconds(11),
         capacity: None,
@@ -324,6 +331,7 @@ fn every_field_of_a_route() {
         action: Action::Forward { pool: 0, replace_prefix: Some("/".into()) },
         body_bytes_max: Some(2_000_000),
         total_timeout: Some(seconds(9)),
+        class: Some(Class::Critical),
     };
     let api_wildcard =
         Route { hosts: vec![HostPattern::Wildcard(".example.com".into())], ..api.clone() };
@@ -337,6 +345,7 @@ fn every_field_of_a_route() {
         action,
         body_bytes_max: None,
         total_timeout: None,
+        class: None,
     };
     let robots = any(
         "robots",

@@ -212,6 +212,102 @@ fn servers() {
 }
 
 #[test]
+fn denials_by_rate_are_limits() {
+    const TABLE: &str = " stick-table type ip size 1m expire 10m store gpc0,http_req_rate(10s)\n";
+    const TRACK: &str = " http-request track-sc0 src\n";
+    const BACK: &str = " default_backend b\nbackend b\n server a 10.0.0.1:80\n";
+    let deny = |condition: &str| format!(" http-request deny deny_status 429 if {condition}\n");
+    for lines in [
+        format!("{TABLE}{TRACK}{}", deny("{ sc_http_req_rate(0) gt 20 }")),
+        format!("{TABLE}{TRACK}{}", deny("{ sc0_http_req_rate ge 21 }")),
+        format!("{TABLE}{TRACK} acl fast sc_http_req_rate(0,web) gt 20\n{}", deny("fast")),
+        format!("{TABLE}{}", deny("{ src_http_req_rate gt 20 }")),
+    ] {
+        let text = format!("{FRONT}{lines}{BACK}");
+        writes(&text, &["[limits.web-rate]\nby = \"address\"\nrate = \"2/s\"\nburst = 20\n"]);
+        assert_eq!(left_out(&text), [""; 0], "{lines}");
+        assert_eq!(broken(&format!("{DEFAULTS}{text}")), ["inexact-import"]);
+    }
+    let shared = " http-request track-sc0 src table rates\n";
+    let shared = format!(
+        "{FRONT}{shared}{}{BACK}backend rates\n{TABLE}frontend other\n bind 127.0.0.1:81\n default_backend b\n",
+        deny("{ sc_http_req_rate(0) gt 20 }")
+    );
+    writes(&shared, &["burst = 20\nroutes = [\"b\"]\n"]);
+    let is_refused = |lines: &str| {
+        let text = format!("{FRONT}{lines}{BACK}");
+        let written = import(&format!("{DEFAULTS}{text}")).text;
+        assert!(!written.contains("[limits"), "{written}");
+        assert!(
+            left_out(&text).iter().any(|line| line.contains("http-request deny: refused")),
+            "{lines}"
+        );
+    };
+    let rate = deny("{ sc_http_req_rate(0) gt 20 }");
+    is_refused(&format!(
+        "{TABLE}{TRACK}{}",
+        deny("{ sc_http_req_rate(0) gt 20 } !{ src 10.0.0.1 }")
+    ));
+    is_refused(&format!("{TABLE}{TRACK} http-request allow if {{ path /up }}\n{rate}"));
+    is_refused(&format!("{TABLE} http-request track-sc0 hdr(x-user)\n{rate}"));
+    is_refused(&format!("{TABLE} http-request track-sc0 src if {{ path /api }}\n{rate}"));
+    is_refused(&format!("{TRACK}{rate}"));
+    is_refused(&format!("{}{TRACK}{rate}", TABLE.replace("http_req_rate", "conn_rate")));
+}
+
+#[test]
+fn a_prefix_is_replaced() {
+    let back = |replace: &str| {
+        format!(
+            "{FRONT} use_backend b if {{ path_beg /api/ }}\n default_backend c\nbackend b\n \
+             http-request replace-path {replace}\n server a 10.0.0.1:80\nbackend c\n server a 10.0.0.2:80\n"
+        )
+    };
+    let route = |path: &str, to: &str| {
+        format!("path = \"{path}\"\npool = \"b\"\nreplace_prefix = \"{to}\"\n")
+    };
+    for (replace, path, to) in [
+        (r"^/api/(.*) /\1", "/api", "/"),
+        (r"^/api(/.*)$ /v2\1", "/api", "/v2"),
+        (r"^/api/v1/(.*) /x/\1", "/api/v1", "/x"),
+        (r"^/api/?(.*) /\1", "/api", "/"),
+    ] {
+        let text = back(replace);
+        writes(&text, &[&route(path, to)]);
+        assert_eq!(left_out(&text), [""; 0], "{replace}");
+    }
+    // What the rule does not match goes on as it came.
+    writes(&back(r"^/api/v1/(.*) /x/\1"), &["path = \"/api\"\npool = \"b\"\n\n"]);
+    for replace in
+        [r"/api/(.*) /\1", r"^/api/(.*) /\1 if { method GET }", r"(.*) /x\1", r"^/api/(.*) /\1/end"]
+    {
+        let text = back(replace);
+        assert!(left_out(&text)[0].contains("replaces the fixed prefix"), "{:?}", left_out(&text));
+        assert!(!import(&format!("{DEFAULTS}{text}")).text.contains("replace_prefix"));
+    }
+    let exact = format!(
+        "{FRONT} use_backend b if {{ path /api/x }}\n default_backend c\nbackend b\n http-request \
+         replace-path ^/api/(.*) /\\1\n server a 10.0.0.1:80\nbackend c\n server a 10.0.0.2:80\n"
+    );
+    writes(&exact, &["path = { exact = \"/api/x\" }\nrespond = { status = 501 }"]);
+    assert!(left_out(&exact)[0].contains("exact path"), "{:?}", left_out(&exact));
+}
+
+#[test]
+fn waiting_for_a_place_is_bounded() {
+    let back = |lines: &str| format!("{FRONT} default_backend b\nbackend b\n{lines}");
+    writes(
+        &back(" timeout queue 5s\n server a 10.0.0.1:80 maxconn 9 maxqueue 5\n"),
+        &["in_flight_max = 9\nqueue_wait = \"5s\"\n"],
+    );
+    let unused = left_out(&back(" timeout queue 5s\n server a 10.0.0.1:80\n"));
+    assert!(
+        unused[0].ends_with("ignored: without `maxconn` nothing waits in HAProxy either"),
+        "{unused:?}"
+    );
+}
+
+#[test]
 fn what_is_left_out_says_why() {
     let told = left_out(&format!(
         "{FRONT} default_backend b\n option httplog\n frobnicate x\nbackend b\n cookie S insert\n \
@@ -443,6 +539,9 @@ fn piece() -> impl Strategy<Value = String> {
         "*",
         "10s",
         "%[path]",
+        "stick-table type ip size 1m store http_req_rate(10s)\n",
+        "http-request track-sc0 src\n",
+        "http-request deny if { sc_http_req_rate(0) gt 20 }\n",
     ];
     prop_oneof![
         8 => prop::sample::select(pieces.to_vec()).prop_map(str::to_owned),

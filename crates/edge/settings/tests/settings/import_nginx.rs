@@ -176,6 +176,73 @@ fn conditions_on_host_and_scheme_become_routes() {
 }
 
 #[test]
+fn rates_become_limits() {
+    let site = |zone: &str, inside: &str| {
+        format!(
+            "http {{ limit_req_zone {zone}; server {{ listen 8080; {inside}
+               location / {{ proxy_pass http://10.0.0.1; }}
+               location /api {{ limit_req zone=one burst=10 nodelay; proxy_pass http://10.0.0.1; }}
+               location /old {{ return 410; }} }} }} events {{}}"
+        )
+    };
+    const ZONE: &str = "$binary_remote_addr zone=one:10m rate=5r/s";
+    let plain = site(ZONE, "");
+    check(
+        &plain,
+        &[
+            "[limits.one]",
+            "by = \"address\"",
+            "rate = \"5/s\"",
+            "burst = 11",
+            "routes = [\"default-api\"]",
+        ],
+    );
+    let mapped = imported(&plain);
+    assert_eq!(
+        [fates(&mapped, "limit_req"), fates(&mapped, "limit_req_zone")].concat(),
+        ["mapped"; 2]
+    );
+    assert_eq!(
+        check_imported(&mapped, &environment())
+            .iter()
+            .filter(|found| found.file == 0 && found.message.contains("burst"))
+            .count(),
+        0
+    );
+    // What holds for the server holds for each location without a limit of its own; the redirect
+    // is answered by nginx itself.
+    let inherited = site(
+        "$http_x_api_key zone=one:10m rate=30r/m",
+        "limit_req zone=one burst=4; limit_req_dry_run on;",
+    );
+    check(
+        &inherited,
+        &[
+            "by = { header = \"x-api-key\" }",
+            "rate = \"30/m\"",
+            "burst = 5",
+            "routes = [\"default-all\"]",
+            "observe = true",
+            "# nginx counts this together with the other limits of its zone",
+            "[limits.one-2]",
+        ],
+    );
+    let inexact = ["inexact-import 1:86", "inexact-import 3:16", "inexact-import 4:16"];
+    assert_eq!(rules(&inherited), inexact);
+    for (zone, reason) in [
+        ("$request_uri zone=one:10m rate=5r/s", "not by this key"),
+        ("$binary_remote_addr zone=two:10m rate=5r/s", "no such zone"),
+        ("$binary_remote_addr zone=one:10m rate=5", "none that the door can hold to"),
+        ("$binary_remote_addr zone=one:10m", "none that the door can hold to"),
+    ] {
+        let fate = fates(&imported(&site(zone, "")), "limit_req").remove(0);
+        assert!(fate.starts_with("refused") && fate.contains(reason), "{fate}");
+    }
+    let connections = server("limit_conn one 5; location / { proxy_pass http://10.0.0.1; }");
+    assert!(fates(&imported(&connections), "limit_conn")[0].starts_with("refused"));
+}
+
+#[test]
 fn what_guards_a_location_closes_it() {
     for guard in [
         "auth_basic \"x\";",
@@ -226,6 +293,39 @@ fn locations_of_expressions_are_paths_or_refused() {
         let fates = fates(&imported(&server(text)), "location").join(" ");
         assert!(fates.contains(reason), "{text}: {fates}");
     }
+}
+
+#[test]
+fn what_a_refused_expression_takes_goes_nowhere_else() {
+    let site = |locations: &str| {
+        server(&format!("{locations} location / {{ proxy_pass http://10.0.0.1; }}"))
+    };
+    let refused = |text: &str| fates(&imported(text), "location").remove(0);
+    for (expression, base) in
+        [(r"^/users/\d+$", "/users"), (r"^/api/v[12]/(a|b)/\d", "/api"), (r"^/a/b/?\d", "/a")]
+    {
+        let text = site(&format!("location ~ {expression} {{ deny all; }}"));
+        let path = format!("path = \"{base}\"");
+        check(&text, &["respond = { status = 501 }", &path, "path = \"/\""]);
+        assert!(refused(&text).ends_with(&format!("what is below `{base}/` is answered 501")));
+        assert!(
+            check_imported(&imported(&text), &environment())
+                .iter()
+                .all(|found| found.rule != "duplicate-route")
+        );
+    }
+    for expression in [r"\.php\d$", r"^/\d+", r"^/a/\d|^/b/\d"] {
+        let text = site(&format!("location ~ {expression} {{ deny all; }}"));
+        assert!(!imported(&text).text.contains("501"), "{expression}");
+        assert!(
+            refused(&text).ends_with("what it takes goes to the other locations"),
+            "{expression}"
+        );
+    }
+    // A location of that very path keeps it.
+    let both =
+        r"location ~ ^/users/\d+$ { deny all; } location /users/ { proxy_pass http://10.0.0.1; }";
+    assert!(!imported(&site(both)).text.contains("501"));
 }
 
 #[test]
@@ -449,6 +549,9 @@ fn soup() -> impl Strategy<Value = String> {
         "proxy_next_upstream http_502",
         "proxy_next_upstream_tries 99",
         "ssl_protocols TLSv1.3",
+        "limit_req_zone $binary_remote_addr zone=z:1m rate=5r/s",
+        "limit_req zone=z burst=9 nodelay",
+        "~ ^/u/\\d+$",
     ];
     prop::collection::vec(prop::sample::select(words), 0..60).prop_map(|words| words.join(" "))
 }

@@ -2,6 +2,7 @@
 //!
 //! One binary for all of them, so that there is one thing to link.
 
+mod clients;
 mod configuration;
 mod drills;
 mod findings;
@@ -58,8 +59,8 @@ fn lines(checked: &Checked) -> Vec<String> {
     checked.findings.iter().map(line).collect()
 }
 
-/// A folder with files to name: `a.pem`, `a.key`, `token` (valid), `short` (too short), and
-/// `capacity.json` (1000 requests/s).
+/// A folder with files to name: `a.pem`, `a.key`, `token` (valid), `short` (too short), `secret`
+/// (of 32 bytes), `public.pem`, and `capacity.json` (1000 requests/s).
 fn folder_with_files() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (name, content) in [
@@ -67,12 +68,20 @@ fn folder_with_files() -> tempfile::TempDir {
         ("a.key", "key"),
         ("token", "0123456789abcdef\n"),
         ("short", "0123456789\n"),
+        ("secret", "0123456789abcdef0123456789abcdef\n"),
+        ("public.pem", PUBLIC_KEY),
         ("capacity.json", CAPACITY),
     ] {
         std::fs::write(folder.path().join(name), content).expect("a file in it");
     }
     folder
 }
+
+/// The example of RFC 8410, section 10.1.
+const PUBLIC_KEY: &str = "-----BEGIN PUBLIC KEY-----
+MCowBQYDK2VwAyEAGb9ECWmEzf6FQbrBZ9w7lshQhqowtrbLDFw4rXAxZuE=
+-----END PUBLIC KEY-----
+";
 
 const CAPACITY: &str = r#"{
   "url": "http://127.0.0.1:8080/", "measured_at": "2026-01-02T03:04:05Z",

@@ -3,7 +3,7 @@
 use std::path::Path;
 
 use settings::Checked;
-use settings::rules::{Dialect, Example, explain, rules};
+use settings::rules::{Dialect, Example, Rule, explain, rules};
 
 use crate::{environment, folder_with_files, lines, source};
 
@@ -36,7 +36,8 @@ fn found(checked: &Checked) -> Vec<&'static str> {
 #[test]
 fn every_rule_finds_its_bad_example_alone_and_not_its_good_one() {
     let folder = folder_with_files();
-    for rule in rules().iter().filter(|rule| rule.bad.dialect == Dialect::Native) {
+    let is_found = |rule: &&&Rule| rule.bad.dialect == Dialect::Native && !rule.is_of_changes();
+    for rule in rules().iter().filter(is_found) {
         let bad = check(&whole(rule.bad), folder.path());
         assert_eq!(found(&bad), [rule.name], "{}\n{:#?}", rule.name, lines(&bad));
         let good = check(&whole(rule.good), folder.path());
@@ -90,6 +91,74 @@ fn what_is_sensible_is_let_through() {
     // What was not written is held against nobody.
     pool(TWO, "timeouts = { total = '2s' }", &[]);
     finds("[door]\ndrain = '1s'", &[]);
+}
+
+/// A client with a key and these lines.
+fn client(name: &str, lines: &str) -> String {
+    format!("[clients.{name}]\nkey = {{ header = 'x', value = '{name}' }}\n{lines}\n")
+}
+
+#[test]
+fn limits_and_clients_against_each_other() {
+    let rate = |name: &str, rate: &str| client(name, &format!("rate = '{rate}'"));
+    let measured = format!(
+        "[pools.api]\nservers = [{TWO}]\ncheck = {{ path = '/' }}\ncapacity = 'capacity.json'\n"
+    );
+    let above = &["rates-above-capacity"];
+    // 1000/s were measured: one client, two together, one of which is disabled.
+    finds(&format!("{measured}{}", rate("a", "1001/s")), above);
+    finds(&format!("{measured}{}{}", rate("a", "600/s"), rate("b", "36000/m")), above);
+    let off = client("b", "rate = '600/s'\nenabled = false");
+    finds(&format!("{measured}{}{off}", rate("a", "600/s")), &["disabled-client"]);
+    let limit = |lines: &str| format!("[limits.l]\nby = 'all'\n{lines}\n");
+    finds(&format!("{measured}{}", limit("rate = '1001/s'\nobserve = true")), &[]);
+    // What else requests can go to was not measured.
+    let other = "[pools.b]\nservers = ['b:1', 'c:1']\ncheck = { path = '/' }\n[routes.b]\npath = '/b'\npool = 'b'\n[routes.all]\npool = 'api'\n";
+    finds(&format!("{measured}{other}{}", limit("rate = '1001/s'")), &[]);
+    finds(&format!("{measured}{other}{}", limit("rate = '1001/s'\nroutes = ['all']")), above);
+
+    let with_limit = |lines: &str, expected: &[&str]| {
+        finds(&format!("{}[limits.l]\n{lines}", rate("a", "50/s")), expected);
+    };
+    let below = &["client-above-limit"];
+    with_limit("by = 'all'\nrate = '49/s'", below);
+    with_limit("by = 'client'\nrate = '2999/m'", below);
+    with_limit("by = 'client'\nrate = '3000/m'", &[]);
+    with_limit("by = 'route'\nrate = '1/s'", &[]);
+    with_limit("by = { header = 'x-tenant' }\nrate = '1/s'", &[]);
+    with_limit("by = { header = 'X-Real-IP' }\nrate = '1/s'", &["limit-on-proxy"]);
+    with_limit("by = 'client'\nrate = '1/s'\nroutes = ['all']\n[routes.all]\npool = 'api'", &[]);
+
+    let both = format!("{}{}", rate("a", "50/s"), rate("b", "50/s"));
+    finds(&format!("{both}{}", limit("rate = '99/s'")), &["limits-above-whole"]);
+    finds(&format!("{both}{}", limit("rate = '100/s'")), &[]);
+    let parts = "[limits.a]\nby = 'all'\nrate = '60/s'\nroutes = ['all']\n[limits.b]\nby = 'all'\nrate = '60/s'\nroutes = ['ROUTE']\n[routes.all]\npool = 'api'\n[routes.b]\npath = '/b'\npool = 'api'\n";
+    let whole = limit("rate = '100/s'");
+    finds(&format!("{}{whole}", parts.replace("ROUTE", "b")), &["limits-above-whole"]);
+    finds(&format!("{}{whole}", parts.replace("ROUTE", "all")), &[]);
+    finds("[admission]\nflow = { header = 'forwarded' }", &["limit-on-proxy"]);
+}
+
+#[test]
+fn places_and_waits() {
+    let door = |connections: u32| {
+        let pool = format!("[pools.api]\nservers = [{TWO}]\ncheck = {{ path = '/' }}\n");
+        format!("{pool}in_flight_max = 100\n[door]\nconnections = {connections}")
+    };
+    finds(&door(199), &["limits-above-whole"]);
+    finds(&door(200), &[]);
+    let wait = |lines: &str, expected: &[&str]| {
+        pool(TWO, &format!("{lines}\n[routes.a]\npool = 'api'\ntotal_timeout = '1s'"), expected);
+    };
+    wait("queue_wait = '1s'", &["long-queue-wait"]);
+    wait("queue_wait = '999ms'", &[]);
+    pool(TWO, "timeouts = { total = '100ms' }", &[]);
+    let critical = "class = 'critical'";
+    finds(&client("a", critical), &[]);
+    let routes =
+        format!("[routes.a]\npool = 'api'\n{critical}\n[routes.b]\npath = '/b'\npool = 'api'\n");
+    finds(&routes, &[]);
+    finds(&format!("{routes}{critical}"), &["all-critical"]);
 }
 
 #[test]
@@ -280,6 +349,12 @@ fn allowances_that_are_mistakes() {
         "[[allow]]\nrule = 'broken-invariant'\nreason = 'it is all there is'",
         &[
             "error[not-a-rule] 9:8 `broken-invariant` cannot be set aside (not valid here) help: change `[invariants]`, which are your own",
+        ],
+    );
+    allowed(
+        "[[allow]]\nrule = 'large-move'\nreason = 'it is all there is'",
+        &[
+            "error[not-a-rule] 9:8 `large-move` cannot be set aside (not valid here) help: relax `[changes]`, or let a canary go first",
         ],
     );
     allowed(

@@ -20,6 +20,8 @@ struct Table<'s> {
     steps: Vec<(String, String, bool)>,
 }
 
+const HASH: &str = "'0000000000000000000000000000000000000000000000000000000000000000'";
+
 /// Keys and values a table needs besides the `key` that is tried.
 fn company(path: &str, key: &str) -> Vec<(&'static str, &'static str)> {
     let needed: &[(&str, &str)] = match path {
@@ -27,6 +29,7 @@ fn company(path: &str, key: &str) -> Vec<(&'static str, &'static str)> {
             ("listen", "{ a = { address = '127.0.0.1:1' } }"),
             ("pools", "{ a = { servers = ['a:1'], check = 'tcp' } }"),
             ("routes", "{ a = { pool = 'a' } }"),
+            ("admission", "{ shared = { url = 'redis://127.0.0.1:6379' } }"),
         ],
         "listen.NAME" => &[("address", "'127.0.0.1:1'")],
         "listen.NAME.tls" => &[("certificates", "[{ certificate = 'a.pem', key = 'a.key' }]")],
@@ -38,6 +41,21 @@ fn company(path: &str, key: &str) -> Vec<(&'static str, &'static str)> {
         "routes.NAME" if ["redirect", "respond"].contains(&key) => &[],
         "routes.NAME" => &[("pool", "'a'")],
         "routes.NAME.path" => &[("exact", "'/'")],
+        "admission.flow" | "limits.NAME.by" => &[("header", "'x-tenant'")],
+        "admission.shared" => &[("url", "'redis://127.0.0.1:6379'")],
+        "clients.NAME" if key == "keys" => &[],
+        "clients.NAME" => &[("key", "{ network = '10.0.0.0/8' }"), ("rate", "'50/s'")],
+        "clients.NAME.key" | "clients.NAME.keys" => match key {
+            "header" | "sha256" => &[("header", "'x-api-key'"), ("sha256", HASH)],
+            "value" => &[("header", "'x-api-key'")],
+            "jwt_claim" | "secret_file" => {
+                &[("jwt_claim", "'sub'"), ("value", "'a'"), ("secret_file", "'secret'")]
+            }
+            "public_key_file" => &[("jwt_claim", "'sub'"), ("value", "'a'")],
+            "network" => &[],
+            _ => &[("network", "'10.0.0.0/8'")],
+        },
+        "limits.NAME" => &[("by", "'all'"), ("rate", "'50/s'")],
         "allow" => &[("rule", "'single-server'"), ("reason", "'it is only a test'")],
         "routes.NAME.redirect" => &[("location", "'/'")],
         "admin" if key != "socket" => &[("address", "'127.0.0.1:2'"), ("token_file", "'token'")],
@@ -129,6 +147,14 @@ fn sample(path: &str, schema: &Value) -> String {
         "listen.NAME.address" => return "'127.0.0.1:1'".to_owned(),
         "routes.NAME.listen" => return "'a'".to_owned(),
         "pools.NAME.servers.address" => return "'a:1'".to_owned(),
+        "clients.NAME.routes" | "limits.NAME.routes" => return "['a']".to_owned(),
+        "clients.NAME.key.sha256" | "clients.NAME.keys.sha256" => return HASH.to_owned(),
+        "clients.NAME.key.secret_file" | "clients.NAME.keys.secret_file" => {
+            return "'secret'".to_owned();
+        }
+        "clients.NAME.key.public_key_file" | "clients.NAME.keys.public_key_file" => {
+            return "'public.pem'".to_owned();
+        }
         "pools.NAME.capacity" => return "'capacity.json'".to_owned(),
         "pools.NAME.tls.roots" => return "'a.pem'".to_owned(),
         "pools.NAME.check.path" | "routes.NAME.replace_prefix" => return "'/'".to_owned(),
@@ -199,6 +225,9 @@ fn the_walk_reaches_every_table() {
             "listen.NAME",
             "pools.NAME",
             "routes.NAME",
+            "admission",
+            "clients.NAME",
+            "limits.NAME",
             "admin",
             "telemetry",
             "invariants",
@@ -217,6 +246,11 @@ fn the_walk_reaches_every_table() {
             "routes.NAME.path",
             "routes.NAME.redirect",
             "routes.NAME.respond",
+            "admission.flow",
+            "admission.shared",
+            "clients.NAME.key",
+            "clients.NAME.keys",
+            "limits.NAME.by",
             "telemetry.access_log",
             "listen.NAME.tls.certificates",
             "pools.NAME.balance.maglev",

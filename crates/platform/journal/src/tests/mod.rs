@@ -5,6 +5,7 @@ mod files;
 mod kill;
 mod plain;
 mod states;
+mod switches;
 
 use model::generation::{GenerationState, Origin};
 

@@ -8,7 +8,7 @@ use std::fmt::{Display, Write as _};
 use std::time::{Duration, SystemTime};
 
 use jiff::Timestamp;
-use model::configuration::AccessLogFormat;
+use model::configuration::{AccessLogFormat, Class};
 use model::time::saturating_nanos;
 
 use super::escape::{push_clf, push_json};
@@ -98,6 +98,8 @@ fn json(record: &AccessRecord, line: &mut String) {
     let mut object = Object::open(line);
     object.text("time", &rfc3339(record.at));
     object.text("client", &record.client.to_canonical().to_string());
+    object.text_if("client_name", record.client_name.as_deref());
+    object.text_if("class", record.class.map(Class::name));
     object.text("peer", &record.peer.to_string());
     object.text("method", &record.method);
     object.text_if("host", record.host.as_deref());
@@ -116,6 +118,7 @@ fn json(record: &AccessRecord, line: &mut String) {
     object.number("bytes_in", record.bytes_in);
     object.number("bytes_out", record.bytes_out);
     object.micros("head_us", record.phases.head);
+    object.micros("waited_us", record.phases.waited);
     object.micros("pick_us", record.phases.pick);
     object.micros("connect_us", record.phases.connect);
     object.micros("first_byte_us", record.phases.first_byte);
@@ -178,10 +181,13 @@ fn ecs(record: &AccessRecord, line: &mut String) {
         object.number("destination.port", u64::from(server.port()));
     }
     // What the schema has no field for stands under our own name, as it asks.
+    object.text_if("tidegate.client", record.client_name.as_deref());
+    object.text_if("tidegate.class", record.class.map(Class::name));
     object.text_if("tidegate.route", record.route.as_deref());
     object.text_if("tidegate.pool", record.pool.as_deref());
     object.number("tidegate.attempts", u64::from(record.attempts));
     object.micros("tidegate.head_us", record.phases.head);
+    object.micros("tidegate.waited_us", record.phases.waited);
     object.micros("tidegate.pick_us", record.phases.pick);
     object.micros("tidegate.connect_us", record.phases.connect);
     object.micros("tidegate.first_byte_us", record.phases.first_byte);
@@ -246,6 +252,8 @@ mod tests {
         AccessRecord {
             at: SystemTime::UNIX_EPOCH + Duration::from_millis(1_767_323_045_678),
             client: "203.0.113.7".parse().unwrap(),
+            client_name: Some("partner".into()),
+            class: Some(Class::Important),
             peer: "[::ffff:192.0.2.1]:50000".parse().unwrap(),
             method: "GET".to_owned(),
             host: Some("example.org:8080".to_owned()),
@@ -264,6 +272,7 @@ mod tests {
             bytes_out: 2_326,
             phases: Phases {
                 head: Some(Duration::from_micros(5)),
+                waited: Some(Duration::from_micros(700)),
                 pick: Some(Duration::ZERO),
                 connect: Some(Duration::from_micros(300)),
                 first_byte: Some(Duration::from_millis(2)),
@@ -279,6 +288,8 @@ mod tests {
         AccessRecord {
             at: SystemTime::UNIX_EPOCH,
             client: "2001:db8::1".parse().unwrap(),
+            client_name: None,
+            class: None,
             peer: "[2001:db8::1]:1".parse().unwrap(),
             method: "-".to_owned(),
             host: None,
@@ -312,11 +323,11 @@ mod tests {
             AccessLogFormat::Json,
             &full(),
             concat!(
-                r#"{"time":"2026-01-02T03:04:05.678Z","client":"203.0.113.7","peer":"[::ffff:192.0.2.1]:50000","method":"GET","#,
+                r#"{"time":"2026-01-02T03:04:05.678Z","client":"203.0.113.7","client_name":"partner","class":"important","peer":"[::ffff:192.0.2.1]:50000","method":"GET","#,
                 r#""host":"example.org:8080","target":"/a b?q=\u001b[31m\"","protocol":"HTTP/1.1","status":502,"reason":"connect_failed","#,
                 r#""route":"api","pool":"web","server":"127.0.0.1:3001","attempts":2,"request_id":"r1","#,
                 r#""trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","user_agent":"curl/8\r\n","referer":"http://x/\\","bytes_in":10,"bytes_out":2326,"#,
-                r#""head_us":5,"pick_us":0,"connect_us":300,"first_byte_us":2000,"total_us":3000,"tls_version":"1.3","tls_server_name":"example.org","configuration":"7"}"#,
+                r#""head_us":5,"waited_us":700,"pick_us":0,"connect_us":300,"first_byte_us":2000,"total_us":3000,"tls_version":"1.3","tls_server_name":"example.org","configuration":"7"}"#,
             ),
         );
         check(
@@ -356,8 +367,8 @@ mod tests {
                 r#""http.response.body.bytes":2326,"http.response.status_code":502,"url.domain":"example.org","url.port":8080,"#,
                 r#""url.original":"/a b?q=\u001b[31m\"","url.path":"/a b","url.query":"q=\u001b[31m\"","user_agent.original":"curl/8\r\n","#,
                 r#""trace.id":"4bf92f3577b34da6a3ce929d0e0e4736","tls.version_protocol":"tls","tls.version":"1.3","tls.client.server_name":"example.org","#,
-                r#""destination.ip":"127.0.0.1","destination.port":3001,"tidegate.route":"api","tidegate.pool":"web","tidegate.attempts":2,"#,
-                r#""tidegate.head_us":5,"tidegate.pick_us":0,"tidegate.connect_us":300,"tidegate.first_byte_us":2000,"tidegate.configuration":"7"}"#,
+                r#""destination.ip":"127.0.0.1","destination.port":3001,"tidegate.client":"partner","tidegate.class":"important","tidegate.route":"api","tidegate.pool":"web","tidegate.attempts":2,"#,
+                r#""tidegate.head_us":5,"tidegate.waited_us":700,"tidegate.pick_us":0,"tidegate.connect_us":300,"tidegate.first_byte_us":2000,"tidegate.configuration":"7"}"#,
             ),
         );
         check(

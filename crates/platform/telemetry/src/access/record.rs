@@ -3,6 +3,7 @@
 use std::net::{IpAddr, SocketAddr};
 use std::time::{Duration, SystemTime};
 
+use model::configuration::Class;
 use model::{Name, Reason};
 
 /// One request, when it ended. Text is as the client sent it; the format escapes it.
@@ -12,6 +13,10 @@ pub struct AccessRecord {
     pub at: SystemTime,
     /// The client: the address that a trusted proxy named, else the peer's.
     pub client: IpAddr,
+    /// The registered client that it was recognized as.
+    pub client_name: Option<Name>,
+    /// How important it was taken to be; absent where it did not get so far.
+    pub class: Option<Class>,
     /// The other end of the connection.
     pub peer: SocketAddr,
     /// The method.
@@ -60,6 +65,8 @@ pub struct AccessRecord {
 pub struct Phases {
     /// From the first byte of the head to its end.
     pub head: Option<Duration>,
+    /// In the queue of its pool, until it was served or given up.
+    pub waited: Option<Duration>,
     /// To choose a server, with any wait for one.
     pub pick: Option<Duration>,
     /// To open a connection to the server; absent when an idle one was used.

@@ -270,6 +270,8 @@ mod tests {
         AccessRecord {
             at: SystemTime::UNIX_EPOCH,
             client: "192.0.2.1".parse().unwrap(),
+            client_name: None,
+            class: None,
             peer: "192.0.2.1:1".parse().unwrap(),
             method: "GET".to_owned(),
             host: None,

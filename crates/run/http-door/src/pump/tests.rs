@@ -62,7 +62,7 @@ fn moved(
     wire: &[u8],
     (step, room): (usize, usize),
 ) -> Result<(Vec<u8>, usize), PumpError> {
-    let pool = BufferPool::new(64, 4);
+    let pool = BufferPool::new(64, 4, Box::new(()));
     let mut buffer = pool.lend();
     let mut pieces: VecDeque<Vec<u8>> = VecDeque::new();
     for piece in wire.chunks(step) {
@@ -156,7 +156,7 @@ fn a_body_over_the_limit_is_an_error() {
 
 /// Prepares a body from the buffer, sends it, and sends it once more.
 fn resent(framing: Framing, encoding: Encoding, wire: &[u8]) -> Option<(Vec<u8>, Vec<u8>)> {
-    let pool = BufferPool::new(64, 4);
+    let pool = BufferPool::new(64, 4, Box::new(()));
     let mut buffer = pool.lend();
     buffer.spare()[..wire.len()].copy_from_slice(wire);
     buffer.advance(wire.len());

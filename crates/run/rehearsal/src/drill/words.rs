@@ -249,6 +249,10 @@ pub(crate) fn stream(stream: &Stream) -> StreamText {
         (count, None) => format!("up to {count} retries at once"),
         (count, Some(_)) => format!("up to {count} retries with back-off"),
     };
+    let retries = match stream.retries.respect_retry_after {
+        true => format!("{retries} but no sooner than told"),
+        false => retries,
+    };
     let words = format!("{arrivals}, {clients}, {retries}, timeout {}", time(stream.timeout));
     StreamText { name: stream.name.to_string(), words }
 }

@@ -3,6 +3,8 @@
 //! Invariant: an answer is complete with its last byte, however it was cut on the way; what
 //! follows it makes the connection unfit for another request.
 
+use std::time::Duration;
+
 use http_wire::{ChunkDecoder, Framing, HeadLimits, HeadScanner, Method, ResponseHead};
 use model::Name;
 
@@ -12,6 +14,8 @@ use super::second::KEYS_MAX;
 const LIMITS: HeadLimits = HeadLimits { bytes_max: 65_536, headers_max: 256, target_bytes_max: 0 };
 /// Bytes of a server's name that are kept.
 const SERVER_BYTES_MAX: usize = 64;
+/// The longest `Retry-After` that is believed, seconds.
+const RETRY_AFTER_MAX: u64 = 3_600;
 
 /// Why a request did not get a good answer, in words of a bounded vocabulary.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -87,6 +91,13 @@ impl Reading {
         self.servers.get(number).map_or("other", String::as_str)
     }
 
+    /// The seconds of `Retry-After`; a date is not read.
+    fn retry_after(&self, head: &[u8]) -> Option<Duration> {
+        let value = self.head.header_named(head, "retry-after")?;
+        let seconds: u64 = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
+        Some(Duration::from_secs(seconds.min(RETRY_AFTER_MAX)))
+    }
+
     /// The number of the server that the head names.
     fn number_server(&mut self, head: &[u8]) -> usize {
         let Some(name) = self.head.header_named(head, &self.server_header) else { return 0 };
@@ -114,6 +125,7 @@ pub(super) struct Answer {
     begun: bool,
     status: u16,
     server: usize,
+    retry_after: Option<Duration>,
     keep_alive: bool,
 }
 
@@ -152,6 +164,11 @@ impl Answer {
     /// Of a complete answer: the number of the server in [`Reading`].
     pub(super) const fn server(&self) -> usize {
         self.server
+    }
+
+    /// Of a complete answer that is a 429 or 503: how long to wait, if it says so in seconds.
+    pub(super) const fn retry_after(&self) -> Option<Duration> {
+        self.retry_after
     }
 
     /// Of a complete answer: whether its connection may be used again.
@@ -253,6 +270,8 @@ impl Answer {
         self.status = reading.head.status;
         self.keep_alive = reading.head.keep_alive && self.status != 101;
         self.server = reading.number_server(head);
+        let refused = matches!(self.status, 429 | 503);
+        self.retry_after = if refused { reading.retry_after(head) } else { None };
         self.state = match reading.head.framing {
             Framing::None | Framing::Length(0) => State::Complete,
             Framing::Length(length) => State::Length(length),

@@ -24,6 +24,8 @@ pub struct Run {
     pub started_at: String,
     /// How long requests were to become due.
     pub planned: Duration,
+    /// What a good answer has to keep to count as goodput, from when it was due.
+    pub objective: Option<Duration>,
     /// Whether it was ended before its time.
     pub interrupted: bool,
     /// What a reader has to know, such as lines of a log that were not used.
@@ -86,6 +88,9 @@ pub struct Seen {
     pub success: Option<f64>,
     /// Good answers per second.
     pub ok_per_second: f64,
+    /// Good answers within the objective; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<u64>,
     /// Of good answers, from when they were due.
     pub latency: Quantiles,
     /// Of every complete answer.
@@ -134,6 +139,9 @@ pub struct Moment {
     pub due: u64,
     /// Requests that ended well.
     pub ok: u64,
+    /// Of those, the ones within the objective; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub within: Option<u64>,
     /// Requests that did not.
     pub failed: u64,
     /// Requests that did not go out.
@@ -178,6 +186,9 @@ pub struct Report {
     pub interrupted: bool,
     /// What a reader has to know, such as lines of a log that were not used.
     pub notes: Vec<String>,
+    /// What a good answer had to keep to count as within it, milliseconds; absent without one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub objective_ms: Option<f64>,
     /// How long requests became due, seconds.
     pub seconds: f64,
     /// Until the last one ended, seconds.
@@ -219,6 +230,7 @@ impl Report {
             .collect();
         let streams = run.streams.into_iter().zip(&outcome.total);
         let cpu_seconds = outcome.cpu.as_secs_f64();
+        let objective = run.objective.map(micros);
         Self {
             verdict,
             why,
@@ -227,11 +239,12 @@ impl Report {
             seed: run.seed,
             interrupted: run.interrupted,
             notes: run.notes,
+            objective_ms: objective.map(milliseconds),
             seconds,
             wall_seconds: wall,
-            all: Seen::of(&total, seconds),
+            all: Seen::of(&total, seconds, objective),
             streams: streams
-                .map(|(name, counts)| Stream { name, seen: Seen::of(counts, seconds) })
+                .map(|(name, counts)| Stream { name, seen: Seen::of(counts, seconds, objective) })
                 .collect(),
             thresholds,
             generator: Generator {
@@ -243,7 +256,10 @@ impl Report {
                 cpu_us_per_try: (total.tries > 0).then(|| cpu_seconds * 1e6 / number(total.tries)),
             },
             percentiles: percentiles(&total.latency),
-            moments: each.iter().map(|(second, counts)| Moment::of(*second, counts)).collect(),
+            moments: each
+                .iter()
+                .map(|(second, counts)| Moment::of(*second, counts, objective))
+                .collect(),
             each,
         }
     }
@@ -331,7 +347,7 @@ impl Quantiles {
 }
 
 impl Seen {
-    fn of(counts: &StreamSecond, seconds: f64) -> Self {
+    fn of(counts: &StreamSecond, seconds: f64, objective: Option<u64>) -> Self {
         Self {
             due: counts.due,
             sent: counts.sent,
@@ -343,6 +359,7 @@ impl Seen {
             connects: counts.connects,
             success: (counts.due > 0).then(|| number(counts.ok) / number(counts.due)),
             ok_per_second: if seconds > 0.0 { number(counts.ok) / seconds } else { 0.0 },
+            within: objective.map(|us| counts.latency.at_most(us)),
             latency: Quantiles::of(&counts.latency),
             latency_all: Quantiles::of(&counts.latency_all),
             statuses: counts.by_status.clone(),
@@ -353,12 +370,13 @@ impl Seen {
 }
 
 impl Moment {
-    fn of(second: u64, counts: &StreamSecond) -> Self {
+    fn of(second: u64, counts: &StreamSecond, objective: Option<u64>) -> Self {
         let quantile = |latencies: &Latencies, share| latencies.quantile(share).map(milliseconds);
         Self {
             second,
             due: counts.due,
             ok: counts.ok,
+            within: objective.map(|us| counts.latency.at_most(us)),
             failed: counts.failed,
             dropped: counts.dropped,
             in_flight: counts.in_flight,
@@ -392,6 +410,10 @@ fn percentiles(latencies: &Latencies) -> Vec<(f64, f64)> {
 
 pub(crate) fn milliseconds(us: u64) -> f64 {
     number(us) / 1_000.0
+}
+
+fn micros(duration: Duration) -> u64 {
+    u64::try_from(duration.as_micros()).unwrap_or(u64::MAX)
 }
 
 #[expect(clippy::cast_precision_loss, reason = "counts of a run are far below 2^53")]

@@ -19,6 +19,8 @@ pub(super) const AFTER_FAILURE: Duration = Duration::from_millis(10);
 pub(super) struct Session {
     /// Its connection.
     pub(super) slot: Option<usize>,
+    /// Whether a request that was refused waits to be repeated.
+    pub(super) repeats: bool,
     /// Timers of an earlier epoch are void.
     pub(super) epoch: u32,
     /// Attempts to connect again since the last good answer.

@@ -117,7 +117,7 @@ fn connections_are_kept_or_not() {
 fn retries() {
     let check = |target: &str, retries_max, back_off, expected: (u64, u64, u64)| {
         let server = Server::start();
-        let retries = Retries { retries_max, back_off };
+        let retries = Retries { retries_max, back_off, ..Retries::default() };
         let seen = run(Stream { retries, ..open(target, 100.0, 100 * MS) }, server.address());
         assert_eq!((seen.ok, seen.failed, seen.retries), expected, "{target} {retries:?}");
         assert_eq!(seen.tries, seen.sent + seen.retries);
@@ -131,9 +131,30 @@ fn retries() {
     let targets: Vec<_> = (0..10).map(|number| format!("/flaky/{number}")).collect();
     let arrivals =
         Arrivals::Replay { requests: targets.iter().map(|target| replay(MS, target)).collect() };
-    let retries = Retries { retries_max: 1, back_off: Some(MS) };
+    let retries = Retries { retries_max: 1, back_off: Some(MS), ..Retries::default() };
     let seen = run(Stream { retries, arrivals, ..open("/", 1.0, MS) }, server.address());
     assert_eq!((seen.ok, seen.failed, seen.retries), (10, 0, 10));
+}
+
+#[test]
+fn retry_after_is_respected_by_those_who_are_told_to() {
+    let check = |arrivals: Arrivals, respect_retry_after, expected: (u64, u64, u64, u64)| {
+        let server = Server::start();
+        let retries = Retries { retries_max: 1, back_off: None, respect_retry_after };
+        let stream = Stream { retries, arrivals, ..open("/busy", 1.0, MS) };
+        let seen = run(stream, server.address());
+        assert_eq!((seen.ok, seen.failed, seen.retries, seen.connects), expected);
+        let (fastest, second) = (seen.latency.quantile(0.0), Duration::from_secs(1));
+        let waited = Duration::from_micros(fastest.unwrap_or_default()) >= second;
+        assert_eq!(waited, respect_retry_after, "{fastest:?}");
+    };
+    // One after the other over one connection, of which the first answer is a refusal.
+    let one = || open("/busy", 1.0, Duration::from_secs(1)).arrivals;
+    check(one(), true, (1, 0, 1, 1));
+    check(one(), false, (1, 0, 1, 1));
+    // A session repeats over its own connection only what it is told to.
+    check(sessions(3, None, Reconnect::Never), true, (3, 0, 3, 3));
+    check(sessions(3, None, Reconnect::Never), false, (0, 3, 0, 3));
 }
 
 #[test]

@@ -4,7 +4,7 @@ use std::fmt::Write as _;
 use std::net::SocketAddr;
 use std::path::{Path, PathBuf};
 
-use model::drill::DoorBalance;
+use model::drill::{DoorBalance, DoorSetup};
 use model::fact::{ServerState, Snapshot};
 
 use super::look::Seen;
@@ -53,14 +53,15 @@ pub(super) fn configuration(plan: &Plan<'_>) -> String {
         format!(
             "check = {{ path = {}, interval = \"{}ms\", timeout = \"{}ms\", fall = {FALL}, rise = {RISE} }}\n\
              retries = {{ attempts = {}, on_status = true }}\n\
-             in_flight_max = {limit}\n",
+             in_flight_max = {limit}\n{}",
             quoted(&setup.check_path),
             setup.check_interval.as_millis(),
             plan.check_timeout_ms(),
             setup.attempts,
+            clients(setup),
         )
     } else {
-        "retries = { attempts = 1 }\nejection = false\nslow_start = \"0s\"\n\n\
+        "retries = { attempts = 1 }\nejection = false\nslow_start = \"0s\"\nadaptive = false\n\n\
          [changes]\nwatch = \"0s\"\n"
             .to_owned()
     };
@@ -70,6 +71,17 @@ pub(super) fn configuration(plan: &Plan<'_>) -> String {
             .expect("a string takes text");
     }
     text
+}
+
+/// Which client is which, and what each may send; what the servers bear, the door finds by itself.
+fn clients(setup: &DoorSetup) -> String {
+    let flow = setup.client_header.as_ref().map(|name| {
+        format!("\n[admission]\nflow = {{ header = {} }}\n", quoted(&name.to_ascii_lowercase()))
+    });
+    let limit = setup
+        .client_rate_per_second
+        .map(|rate| format!("\n[limits.clients]\nby = \"client\"\nrate = \"{rate}/s\"\n"));
+    flow.into_iter().chain(limit).collect()
 }
 
 /// Why a drill sets rules aside.
@@ -128,7 +140,6 @@ pub(super) fn has_looked(snapshot: &Snapshot) -> bool {
 #[cfg(test)]
 mod tests {
     use model::Name;
-    use model::drill::DoorSetup;
     use model::fact::{PoolFacts, ServerFacts};
 
     use super::super::plan::tests::{check, planned, setup};
@@ -148,19 +159,35 @@ mod tests {
                 "in_flight_max = 9\n",
                 "first_byte = \"2000ms\"",
             ],
-            &["127.0.0.1:3003", "ejection", "[[allow]]", "[changes]"],
+            &["127.0.0.1:3003", "ejection", "[[allow]]", "[changes]", "[limits", "[admission]"],
         );
         check(
             &planned(&setup, false, configuration),
             &[
                 "retries = { attempts = 1 }\n",
                 "ejection = false\n",
+                "adaptive = false\n",
                 "[changes]\nwatch = \"0s\"\n",
                 "rule = \"single-server\"\n",
                 "rule = \"no-health-check\"\n",
             ],
             &["check =", "in_flight_max", "on_status"],
         );
+    }
+
+    #[test]
+    fn clients_are_told_apart_and_limited_as_the_drill_says() {
+        let setup = DoorSetup {
+            client_header: Some(Name::from("X-Api-Key")),
+            client_rate_per_second: Some(50),
+            ..setup()
+        };
+        let lines = [
+            "\n[admission]\nflow = { header = \"x-api-key\" }\n",
+            "\n[limits.clients]\nby = \"client\"\nrate = \"50/s\"\n",
+        ];
+        check(&planned(&setup, true, configuration), &lines, &[]);
+        check(&planned(&setup, false, configuration), &[], &["[admission]", "[limits"]);
     }
 
     #[test]

@@ -5,9 +5,10 @@ use std::process::ExitCode;
 
 use clap::Args;
 use console::client::{self, ClientError, Endpoint};
-use console::{Changed, Kept, Waited};
+use console::{Changed, Kept, RegisteredClient, SwitchRequest, Waited};
 use model::generation::Generation;
 use model::recording::Recording;
+use model::switch::Switch;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -32,14 +33,14 @@ pub(crate) struct DoorArguments {
 
 /// A door that can be asked.
 #[derive(Debug)]
-pub(super) struct Door(Endpoint);
+pub(crate) struct Door(Endpoint);
 
 impl DoorArguments {
     /// The door that was named.
     ///
     /// # Errors
     /// In words: the address or the token file is of no use.
-    pub(super) fn connect(&self) -> Result<Door, String> {
+    pub(crate) fn connect(&self) -> Result<Door, String> {
         let endpoint = match (&self.door, &self.token_file) {
             (Some(url), Some(token)) => Endpoint::tcp(url, token).map_err(|error| chain(&error))?,
             _ => Endpoint::Unix(
@@ -86,12 +87,44 @@ impl Door {
         self.read(&format!("/v1/changes/wait?generation={generation}&seconds={seconds}")).await
     }
 
+    /// The registered clients.
+    pub(crate) async fn clients(&self) -> Result<Vec<RegisteredClient>, String> {
+        self.read("/v1/clients").await
+    }
+
+    /// The newest switches of clients, newest first.
+    pub(crate) async fn switches(&self, limit: u32) -> Result<Vec<Switch>, String> {
+        self.read(&format!("/v1/switches?limit={limit}")).await
+    }
+
+    /// Disables or enables a client, and says what came of it.
+    pub(crate) async fn switch(
+        &self,
+        what: &str,
+        request: &SwitchRequest,
+    ) -> Result<String, String> {
+        #[derive(serde::Deserialize)]
+        struct Done {
+            result: String,
+        }
+        let done: Done = self.post(&format!("/v1/clients/{what}"), request).await?;
+        Ok(done.result)
+    }
+
     /// Orders a change.
     pub(super) async fn order(
         &self,
         path: &str,
         order: &impl Serialize,
     ) -> Result<Changed, String> {
+        self.post(path, order).await
+    }
+
+    async fn post<T: DeserializeOwned>(
+        &self,
+        path: &str,
+        order: &impl Serialize,
+    ) -> Result<T, String> {
         match client::post(&self.0, path, &serde_json::json!(order)).await {
             Ok(body) => understood(&body),
             Err(ClientError::Refused { detail, .. }) => Err(detail),
@@ -114,7 +147,7 @@ fn understood<T: DeserializeOwned>(body: &[u8]) -> Result<T, String> {
 }
 
 /// Says why nothing came of it.
-pub(super) fn failed(why: &str) -> ExitCode {
+pub(crate) fn failed(why: &str) -> ExitCode {
     complain(why);
     exit::failed()
 }

@@ -1,14 +1,16 @@
-//! `tidegate history`: the generations of the door, newest first.
+//! `tidegate history`: the generations of the door, newest first, and below them who disabled or
+//! enabled which client.
 
 use std::process::ExitCode;
 
 use clap::Args;
 use model::generation::Generation;
+use model::switch::Switch;
 
 use super::ask::{self, DoorArguments};
 use super::words;
 use crate::commands::table::{Cell, table};
-use crate::commands::{block_on, finish};
+use crate::commands::{block_on, client, finish};
 use crate::{exit, output};
 
 #[derive(Debug, Args)]
@@ -39,12 +41,22 @@ pub(crate) fn run(arguments: &HistoryArguments) -> ExitCode {
             Ok(generations) if arguments.json => {
                 finish(&format!("{}\n", serde_json::json!(generations)), exit::clean())
             }
-            Ok(generations) => {
-                finish(&shown(&generations, output::colours_on_stdout()), exit::clean())
-            }
+            Ok(generations) => match door.switches(arguments.limit).await {
+                Ok(switches) => finish(&whole(&generations, &switches), exit::clean()),
+                Err(why) => ask::failed(&why),
+            },
             Err(why) => ask::failed(&why),
         }
     })
+}
+
+fn whole(generations: &[Generation], switches: &[Switch]) -> String {
+    let colour = output::colours_on_stdout();
+    let generations = shown(generations, colour);
+    if switches.is_empty() {
+        return generations;
+    }
+    format!("{generations}\n{}", client::history(switches, colour))
 }
 
 fn shown(generations: &[Generation], colour: bool) -> String {

@@ -5,7 +5,7 @@
 
 mod against;
 mod apply;
-mod ask;
+pub(in crate::commands) mod ask;
 mod confirm;
 mod diff;
 mod history;

@@ -33,6 +33,14 @@ pub(super) struct RunArguments {
     #[arg(long, value_name = "TIME", value_parser = parse_duration, requires = "retries")]
     pub(super) back_off: Option<Duration>,
 
+    /// Try again no sooner than the Retry-After of a 429 or 503 says; sessions then repeat what was refused
+    #[arg(long, requires = "retries")]
+    pub(super) respect_retry_after: bool,
+
+    /// Count good answers that came within this time from when they were due (goodput)
+    #[arg(long, value_name = "TIME", value_parser = parse_duration, help_heading = "Result")]
+    pub(super) objective: Option<Duration>,
+
     /// Fail the run (exit code 3) when this is true of its result: 'p99 > 200ms', 'max > 2s', 'errors > 1%', 'success < 99%', 'share(a) > 60%', 'rate < 900/s', 'status(5xx) > 0'
     #[arg(long, value_name = "EXPR", help_heading = "Result")]
     pub(super) fail_if: Vec<String>,
@@ -107,7 +115,7 @@ pub(super) struct ArrivalArguments {
     pub(super) replay_any_method: bool,
 
     /// Several kinds of clients at once: a file of [load.NAME] tables
-    #[arg(long, value_name = "FILE", conflicts_with_all = ["AskedArguments", "think", "ask_every", "opening", "reconnect", "speed", "replay_any_method", "back_off"])]
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["AskedArguments", "think", "ask_every", "opening", "reconnect", "speed", "replay_any_method", "back_off", "respect_retry_after"])]
     pub(super) plan: Option<PathBuf>,
 }
 

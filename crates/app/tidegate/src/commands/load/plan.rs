@@ -41,7 +41,11 @@ pub(super) fn of_run(
     let mut notes = Vec::new();
     let arrivals = arrivals(&arguments.arrivals, &mut notes)?;
     let mut stream = stream(&arguments.asked, arrivals, path, target)?;
-    stream.retries = Retries { retries_max: arguments.retries, back_off: arguments.back_off };
+    stream.retries = Retries {
+        retries_max: arguments.retries,
+        back_off: arguments.back_off,
+        respect_retry_after: arguments.respect_retry_after,
+    };
     Ok(Planned { plan: checked(stream)?, notes })
 }
 
@@ -111,7 +115,7 @@ pub(super) fn stream(
         },
         keep_alive: !asked.no_keep_alive,
         timeout: asked.timeout,
-        retries: Retries { retries_max: 0, back_off: None },
+        retries: Retries::default(),
         in_flight_max: asked.in_flight_max,
     })
 }

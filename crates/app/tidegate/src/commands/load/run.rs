@@ -41,6 +41,7 @@ async fn report(arguments: &RunArguments) -> Result<Report, Refused> {
         seed: arguments.target.seed,
         started_at: telemetry::access::rfc3339(net::clock::wall()),
         planned: planned.plan.duration(),
+        objective: arguments.objective,
         interrupted: false,
         notes: planned.notes,
     };

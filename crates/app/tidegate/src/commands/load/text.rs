@@ -89,6 +89,7 @@ fn requests(report: &Report, colour: bool) -> String {
         rows.extend(report.streams.iter().map(|stream| row(&stream.name, &stream.seen)));
     }
     rows.push(row("all", &report.all));
+    let goodput = goodput(report);
     let headings = [
         "REQUESTS",
         ">DUE",
@@ -100,7 +101,15 @@ fn requests(report: &Report, colour: bool) -> String {
         ">GOOD/S",
         ">CONNECTS",
     ];
-    table(&headings, &rows, colour)
+    table(&headings, &rows, colour) + &goodput
+}
+
+/// Good answers within the objective, if there is one.
+fn goodput(report: &Report) -> String {
+    let Some((objective, within)) = report.objective_ms.zip(report.all.within) else {
+        return String::new();
+    };
+    format!("within {}: {} of {} due\n", ms(Some(objective)), count(within), count(report.all.due))
 }
 
 fn latencies(report: &Report, colour: bool) -> String {

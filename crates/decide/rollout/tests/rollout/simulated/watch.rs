@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use fastrand::Rng;
 use model::Configuration;
-use model::configuration::{Admin, Changes, Door, Invariants, Telemetry};
+use model::configuration::{Admin, Admission, Changes, Door, Invariants, Telemetry};
 use model::fact::{PoolFacts, ReasonCount, RouteFacts, ServerFacts, ServerState, Snapshot};
 use rollout::{Watch, WatchVerdict};
 
@@ -152,6 +152,9 @@ pub(crate) fn configuration() -> Configuration {
         listeners: Vec::new(),
         pools: Vec::new(),
         routes: Vec::new(),
+        admission: Admission::default(),
+        clients: Vec::new(),
+        limits: Vec::new(),
         admin: Admin { socket: None, tcp: None },
         telemetry: Telemetry { access_log: None },
         invariants: Invariants::default(),
@@ -433,6 +436,7 @@ impl World {
             name: "web".to_owned(),
             requests: by_class.iter().sum(),
             by_class,
+            refused: 0,
             in_flight: self.servers.iter().map(|server| server.in_flight).sum(),
             p50_us: at(50),
             p99_us: at(99),

@@ -141,4 +141,8 @@ struct RawRetriesTable {
     max: u32,
     /// Before the first of them, doubling, with full jitter. By default at once.
     back_off: Option<RawDuration>,
+    /// Whether a 429 or 503 with `Retry-After` is tried again no sooner than it says. A session,
+    /// which otherwise only connects again, then repeats what was refused.
+    #[schemars(extend("default" = false))]
+    respect_retry_after: Option<bool>,
 }

@@ -65,6 +65,9 @@ impl Acls {
     pub(super) fn settle<'l>(&self, lines: impl IntoIterator<Item = &'l Line>, items: &mut Items) {
         let used = self.used.borrow();
         for line in lines.into_iter().filter(|line| line.text(0) == "acl") {
+            if items.is_limit(line.item) {
+                continue;
+            }
             match self.named.get(line.text(1)) {
                 Some(Err(reason)) => items.refused(line.item, reason.clone()),
                 Some(Ok(_)) if used.contains(line.text(1)) => items.mapped(line.item),

@@ -14,9 +14,11 @@ use super::acl::Facts;
 use super::condition::{Expression, Host, Path};
 use super::global::Global;
 use super::items::{Item, Line};
+use super::limit::{self, Limit};
 use super::listen::{self, Bind, Shared};
 use super::pool::Table;
 use super::proxy::Proxy;
+use super::replace;
 use super::routes::{self, Action, Route};
 use super::rules::{self, World};
 
@@ -29,6 +31,8 @@ struct Front<'p, 's> {
     binds: Vec<Bind<'s>>,
     /// `None` when they are too many.
     routes: Option<Vec<Route>>,
+    /// What its requests are held to.
+    limits: Vec<Limit>,
 }
 
 /// Listeners and routes.
@@ -42,7 +46,9 @@ pub(super) fn fronts(
     for proxy in live.iter().filter(|proxy| proxy.section.kind.has_clients()) {
         let binds = listen::binds(proxy, account);
         if !binds.is_empty() || !is_back_end(proxy) {
-            fronts.extend(parts(proxy, binds, world, account));
+            let limits = limit::limits(proxy, live, account);
+            let own = parts(proxy, binds, world, account);
+            fronts.extend(own.into_iter().map(|front| Front { limits: limits.clone(), ..front }));
         }
     }
     let Some(main) = main(&fronts) else { return (Vec::new(), Vec::new()) };
@@ -74,12 +80,20 @@ pub(super) fn fronts(
     headers(live, &fronts, account);
     let is_alike = groups.len() == 1;
     let mut names = Names::default();
-    let mut routes = Vec::new();
+    let (mut routes, mut limits, mut limit_names) = (Vec::new(), Vec::new(), Names::default());
     for (front, listeners) in groups.iter().filter(|(_, own)| is_alike || !own.is_empty()) {
         let listeners = if is_alike { &[][..] } else { listeners };
         let own = front.routes.iter().flatten();
-        routes.extend(own.map(|route| table(route, listeners, &mut names, account)));
+        let own: Vec<Table> =
+            own.map(|route| table(route, listeners, &mut names, account)).collect();
+        let held: Vec<String> = own.iter().filter_map(|table| table.path.last().cloned()).collect();
+        let held = (!is_alike).then_some(held.as_slice());
+        limits.extend(front.limits.iter().map(|limit| {
+            limit.table(limit_names.unique(&format!("{}-rate", front.proxy.name())), held)
+        }));
+        routes.extend(own);
     }
+    routes.extend(limits);
     (listeners, routes)
 }
 
@@ -103,14 +117,15 @@ fn parts<'p, 's>(
         let rules = rules::rules(proxy, facts(&binds), world, account);
         let possible = rules.iter().filter(|rule| rule.when != Expression::Constant(false));
         asked.extend(possible.map(|rule| rule.item));
-        let routes = routes::routes(&rules).ok().map(|(routes, taken)| {
+        let routes = routes::routes(&rules).ok().map(|(mut routes, taken)| {
             reached.extend(taken);
+            routes.iter_mut().for_each(|route| judge_replaced(route, account));
             routes
         });
         if routes.is_none() {
             reached.extend(rules.iter().map(|rule| rule.item));
         }
-        fronts.push(Front { proxy, binds, routes });
+        fronts.push(Front { proxy, binds, routes, limits: Vec::new() });
     }
     for lost in asked.difference(&reached) {
         let place = account.items.place(*lost);
@@ -118,6 +133,16 @@ fn parts<'p, 's>(
         account.breaks("unreachable-route", &place, message);
     }
     fronts
+}
+
+/// Answers 501 where the door cannot replace the path as a back end wants.
+fn judge_replaced(route: &mut Route, account: &mut Account) {
+    let Action::Replaced { prefix, to, .. } = &route.action else { return };
+    if replace::replaced(&route.path, prefix, to).is_none() {
+        let reason = "the door replaces prefixes, and a rule asks for an exact path here";
+        account.items.refused(route.item, reason);
+        route.action = Action::Respond { status: 501, body: String::new(), content_type: None };
+    }
 }
 
 /// A `listen` section without `bind` is a back end by another name.
@@ -146,15 +171,18 @@ fn common(mut all: impl Iterator<Item = bool>) -> Option<bool> {
 fn main<'f, 'p, 's>(fronts: &'f [Front<'p, 's>]) -> Option<&'f Front<'p, 's>> {
     let forwards = |front: &&Front<'_, '_>| {
         let mut routes = front.routes.iter().flatten();
-        !front.binds.is_empty() && routes.any(|route| matches!(route.action, Action::Pool(_)))
+        !front.binds.is_empty()
+            && routes.any(|route| matches!(route.action, Action::Pool(_) | Action::Replaced { .. }))
     };
     fronts.iter().find(forwards).or_else(|| fronts.first())
 }
 
 /// Whether two front ends answer alike, wherever their routes come from.
 fn is_same(front: &Front<'_, '_>, main: &Front<'_, '_>) -> bool {
+    let is_held_alike = front.limits == main.limits;
     let (Some(routes), Some(main)) = (&front.routes, &main.routes) else { return false };
     routes.len() == main.len()
+        && is_held_alike
         && routes.iter().zip(main).all(|(a, b)| Route { item: b.item, ..a.clone() } == *b)
 }
 
@@ -295,6 +323,10 @@ fn table(route: &Route, listeners: &[String], names: &mut Names, account: &Accou
     }
     let (key, value, wanted) = action(&route.action);
     keys.push((key, value, place.clone()));
+    if let Action::Replaced { prefix, to, .. } = &route.action {
+        let to = replace::replaced(&route.path, prefix, to).map(Value::text);
+        keys.extend(to.map(|to| ("replace_prefix", to, place.clone())));
+    }
     Table { path: vec!["routes".to_owned(), names.unique(&wanted)], place, keys }
 }
 
@@ -304,7 +336,9 @@ fn action(action: &Action) -> (&'static str, Value, String) {
         entries.into_iter().map(|(key, value)| (key.to_owned(), value.here())).collect()
     };
     match action {
-        Action::Pool(name) => ("pool", Value::text(name.clone()), name.clone()),
+        Action::Pool(name) | Action::Replaced { pool: name, .. } => {
+            ("pool", Value::text(name.clone()), name.clone())
+        }
         Action::Redirect { status, location } => {
             let status = ("status", Value::Integer(u64::from(*status)));
             let table = entries(vec![status, ("location", Value::text(location.clone()))]);

@@ -6,6 +6,7 @@
 //! Invariant: the items of a line cover all its words once, and every item ends in one directive;
 //! one that nobody settled is refused, never left out.
 
+use std::collections::BTreeSet;
 use std::ops::Range;
 
 use super::super::ledger::Ledger;
@@ -16,6 +17,8 @@ use super::lexer::Word;
 #[derive(Debug, Default)]
 pub(super) struct Items {
     entries: Vec<Entry>,
+    /// Those that have become parts of limits.
+    limits: BTreeSet<Item>,
 }
 
 #[derive(Debug)]
@@ -120,6 +123,17 @@ impl Items {
     /// Whether anything was said about it.
     pub(super) fn is_settled(&self, item: Item) -> bool {
         self.entries.get(item.0).is_some_and(|entry| entry.disposition.is_some())
+    }
+
+    /// It has become part of a limit, and is nothing else.
+    pub(super) fn limits(&mut self, item: Item) {
+        self.limits.insert(item);
+        self.mapped(item);
+    }
+
+    /// Whether it has become part of a limit.
+    pub(super) fn is_limit(&self, item: Item) -> bool {
+        self.limits.contains(&item)
     }
 
     /// Where an item stands.

@@ -51,6 +51,7 @@ pub(super) fn pool(
         queue(proxy, &choice, &servers, account);
         let limit = number(&choice.value).unwrap_or(0).min(1_000_000);
         keys.push(("in_flight_max", Value::Integer(limit), choice.place));
+        keys.extend(queue_wait(proxy, account));
     }
     keys.extend(idle(proxy, account));
     settle_rest(proxy, &servers, account);
@@ -390,6 +391,17 @@ fn ejection(servers: &[Server], account: &mut Account) -> Value {
     }
 }
 
+/// How long requests wait for a place; without `maxconn` nothing waits in HAProxy.
+fn queue_wait(proxy: &Proxy<'_>, account: &mut Account) -> Option<(&'static str, Value, Place)> {
+    const WAIT_MS_MAX: u64 = 60_000;
+    let line = proxy.set("timeout queue")?;
+    let wait = super::units::timeout_ms(line.text(2));
+    let ms = account.result(line.item, wait)?.unwrap_or(WAIT_MS_MAX).min(WAIT_MS_MAX);
+    let difference = "the door keeps fewer waiting, and for less time while it is overloaded";
+    account.differs(line, difference);
+    Some(("queue_wait", Value::duration_ms(ms), line.place()))
+}
+
 fn queue(proxy: &Proxy<'_>, maxconn: &Choice, servers: &[Server], account: &mut Account) {
     let is_bounded = servers.iter().all(|server| server.last("maxqueue").is_some());
     if number(&maxconn.value).is_some_and(|limit| limit > 0) && !is_bounded {
@@ -426,8 +438,7 @@ fn settle_rest(proxy: &Proxy<'_>, servers: &[Server], account: &mut Account) {
     for choice in servers.iter().flat_map(|server| &server.choices) {
         match choice.name.as_str() {
             "maxqueue" => {
-                let reason =
-                    "nothing waits in the door: beyond its limit a request is answered at once";
+                let reason = "the door bounds what waits by itself: twice what its servers take";
                 account.items.ignored(choice.item, reason);
             }
             "proto" if choice.value == "h1" => account.items.mapped(choice.item),
@@ -439,10 +450,7 @@ fn settle_rest(proxy: &Proxy<'_>, servers: &[Server], account: &mut Account) {
         }
     }
     if let Some(line) = proxy.set("timeout queue") {
-        account.items.ignored(
-            line.item,
-            "nothing waits in the door: beyond its limit a request is answered at once",
-        );
+        account.items.ignored(line.item, "without `maxconn` nothing waits in HAProxy either");
     }
     if let Some(line) = proxy.set("cookie") {
         let reason =

@@ -25,6 +25,15 @@ const MENTIONS_MAX: usize = 20_000;
 pub(super) enum Action {
     /// Forwarded to a pool, by its name in the TOML.
     Pool(String),
+    /// The same, with a prefix of the path replaced.
+    Replaced {
+        /// The pool.
+        pool: String,
+        /// The prefix, which no slash ends.
+        prefix: String,
+        /// What it becomes.
+        to: String,
+    },
     /// Redirected.
     Redirect {
         /// The status.

@@ -12,6 +12,7 @@ use super::acl::{Acls, Facts};
 use super::condition::{Cell, Expression, Path};
 use super::items::Line;
 use super::proxy::Proxy;
+use super::replace;
 use super::routes::{Action, Rule, Then};
 use super::units::number;
 
@@ -102,7 +103,9 @@ fn requests(proxy: &Proxy<'_>, acls: &Acls, behind: Vec<Rule>, account: &mut Acc
     redirects.extend(behind);
     let behind = Rc::new(redirects);
     let mut rules = Vec::new();
-    for line in proxy.all("http-request").filter(|line| is_own(line)).take(RULES_MAX) {
+    let is_left = |line: &&Line| is_own(line) && !account.items.is_limit(line.item);
+    let lines: Vec<&Line> = proxy.all("http-request").filter(is_left).take(RULES_MAX).collect();
+    for line in lines {
         let acted = match line.text(1) {
             "deny" => respond(line, 403),
             "return" => respond(line, 200),
@@ -187,12 +190,14 @@ fn backend(
         Target::Pool(pool) => pool.clone(),
         Target::Refused(reason) => return Err(reason.clone()),
     };
+    let replaced = replace::rule(proxy, &pool, account);
     let servers = Rule { when: always(), then: Then::Act(Action::Pool(pool)), item: line.item };
     if !account.spend(proxy.lines_count()) {
         return Err("the configuration has too many rules to follow them all".to_owned());
     }
     let acls = Acls::read(proxy.lines(), facts);
-    let rules = requests(proxy, &acls, vec![servers.clone()], account);
+    let behind = replaced.into_iter().chain([servers.clone()]).collect();
+    let rules = requests(proxy, &acls, behind, account);
     acls.settle(proxy.lines(), &mut account.items);
     Ok(if rules.len() == 1 { servers.then } else { Then::Rules(Rc::new(rules)) })
 }

@@ -13,7 +13,8 @@ use super::proxy::Proxy;
 
 const CHECKED_BY_TRAFFIC: &str = "the door checks servers where it sends requests";
 const LIBRARY: &str = "the door speaks TLS 1.2 and 1.3 with the cipher suites of its library";
-const NO_QUEUE: &str = "nothing waits in the door: beyond its limit a request is answered at once";
+const NO_QUEUE: &str =
+    "the door finds by itself how many requests a server takes, and bounds what waits";
 const PROXY_PROTOCOL: &str = "the door does not send the PROXY protocol";
 const AGENT: &str = "the door asks no agents";
 const SOCKETS: &str = "the door sets its sockets up by itself";

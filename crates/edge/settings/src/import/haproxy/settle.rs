@@ -112,6 +112,17 @@ pub(super) fn after(sections: &[Section], account: &mut Account) {
                 account.items.ignored(line.item, "the door's metrics are at its admin interface");
                 continue;
             }
+            let is_of_table =
+                is_keyword(line, "stick-table") || line.text(1).starts_with("track-sc");
+            if is_of_table && !line.is_negated {
+                account.items.refused(line.item, keywords::NO_TABLES);
+                continue;
+            }
+            if is_keyword(line, "http-request replace-path") && !line.is_negated {
+                let reason = "the door replaces the fixed prefix of a path, in a back end without other rules";
+                account.items.refused(line.item, reason);
+                continue;
+            }
             let reason = match line.text(0) {
                 _ if line.is_negated => "it turns off what is off here",
                 "mode" | "disabled" => {

@@ -95,9 +95,11 @@ const HTTP2: Known =
 const HEADS: Known = Known::Ignored(
     "the door reads heads strictly: what two programs could read differently is refused",
 );
-const LIMITS: Known =
-    Known::Refused("the door has no limits of rates or of single clients' requests yet");
-const LIMITS_TUNING: Known = Known::Ignored("it tunes limits that are refused where they are used");
+const LIMITS: Known = Known::Refused(
+    "the door limits rates of requests, not of bytes; connections of one address are limited by `limits` of a listener",
+);
+const LIMITS_TUNING: Known =
+    Known::Ignored("the door logs by itself, and answers 429 with Retry-After to what it refuses");
 const POOL: Known = Known::Refused("the door has no such way to choose or to wait for a server");
 const CACHE: Known = Known::Ignored("the door keeps no cache: every request goes to a server");
 const PROXY_BUFFERS: Known =
@@ -200,8 +202,8 @@ const GROUPS: &[(Known, &str)] = &[
          allow auth_basic auth_jwt auth_request break client_body_timeout client_header_timeout \
          client_max_body_size default_type deny events hash http if include internal ip_hash \
          keepalive keepalive_timeout large_client_header_buffers least_conn least_time \
-         limit_except listen location mail map merge_slashes proxy_connect_timeout \
-         proxy_http_version proxy_next_upstream proxy_next_upstream_tries proxy_pass \
+         limit_except limit_req limit_req_dry_run limit_req_zone listen location mail map \
+         merge_slashes proxy_connect_timeout proxy_http_version proxy_next_upstream proxy_next_upstream_tries proxy_pass \
          proxy_read_timeout proxy_redirect proxy_set_header proxy_ssl_name proxy_ssl_server_name \
          proxy_ssl_trusted_certificate proxy_ssl_verify random real_ip_header real_ip_recursive \
          return rewrite satisfy send_timeout server server_name set set_real_ip_from ssl \
@@ -348,13 +350,13 @@ const GROUPS: &[(Known, &str)] = &[
     (
         LIMITS,
         "\
-         limit_conn limit_rate limit_rate_after limit_req limit_zone",
+         limit_conn limit_rate limit_rate_after limit_zone",
     ),
     (
         LIMITS_TUNING,
         "\
          limit_conn_dry_run limit_conn_log_level limit_conn_status limit_conn_zone \
-         limit_req_dry_run limit_req_log_level limit_req_status limit_req_zone",
+         limit_req_log_level limit_req_status",
     ),
     (
         POOL,

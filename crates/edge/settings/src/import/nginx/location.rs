@@ -10,13 +10,14 @@ use std::rc::Rc;
 
 use super::action::{Action, Answer, Context};
 use super::level::Level;
+use super::limit::{Limit, limits};
 use super::listen::body_max;
 use super::path::{CASE_NOTE, Pattern, SEGMENT_NOTE, encoded};
 use super::regex::express;
 use super::site::Counted;
 use super::tree::Node;
 use super::walk::{Inside, level};
-use crate::finding::Finding;
+use crate::finding::{Finding, quote};
 use crate::import::Place;
 use crate::import::writer::Value;
 
@@ -56,6 +57,8 @@ pub(super) struct Planned {
     pub(super) is_expression: bool,
     /// How large a body may be, and where that is said.
     pub(super) body: (u64, Place),
+    /// The rates that requests are held to before they are passed on.
+    pub(super) limits: Vec<Limit>,
 }
 
 impl Planned {
@@ -90,7 +93,9 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Vec<Planned> {
         let (patterns, note) = match patterns(location, &prefixes) {
             Ok(found) => found,
             Err(reason) => {
-                context.site.refuse_all(location.node, &reason);
+                let route = refused(location, &reason, (&prefixes, &known), context);
+                known.extend(route.iter().map(|route| route.pattern.clone()));
+                planned.extend(route);
                 continue;
             }
         };
@@ -114,6 +119,9 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Vec<Planned> {
         if let Some(node) = location.level.one("client_max_body_size") {
             context.site.mapped(node);
         }
+        // What nginx answers by itself it answers before it counts.
+        let is_forward = matches!(action.answer, Answer::Forward { .. });
+        let held = if is_forward { limits(&location.level, context.site) } else { Vec::new() };
         let place = location.node.place.clone();
         for pattern in patterns {
             if !known.insert(pattern.clone()) {
@@ -121,11 +129,78 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Vec<Planned> {
             }
             let (place, action, body) = (place.clone(), action.clone(), body.clone());
             let is_expression = matches!(location.kind, Kind::Expression { .. });
-            planned.push(Planned { pattern, place, action, note, is_expression, body });
+            let limits = held.clone();
+            planned.push(Planned { pattern, place, action, note, is_expression, body, limits });
         }
     }
     slashes(&mut planned);
     planned
+}
+
+/// Refuses a location. Of an expression, what is below its fixed part is answered 501: what it
+/// takes must not go on to another location, which nginx would not have asked.
+fn refused(
+    location: &Location<'_>,
+    reason: &str,
+    (prefixes, known): (&Prefixes, &BTreeSet<Pattern>),
+    context: &mut Context<'_, '_>,
+) -> Option<Planned> {
+    let is_expression = matches!(location.kind, Kind::Expression { .. });
+    if !is_expression {
+        context.site.refuse_all(location.node, reason);
+        return None;
+    }
+    let fixed = fixed_part(&location.text).filter(|base| {
+        // A location of this path has more than the expression takes from it.
+        let trimmed = base.trim_end_matches('/');
+        let patterns = [Pattern::Below(base.clone()), Pattern::Segments(trimmed.to_owned())];
+        !prefixes.contains_key(base)
+            && !prefixes.contains_key(trimmed)
+            && patterns.iter().all(|pattern| !known.contains(pattern))
+    });
+    let Some(base) = fixed else {
+        let reason = format!("{reason}; what it takes goes to the other locations");
+        context.site.refuse_all(location.node, &reason);
+        return None;
+    };
+    let reason = format!("{reason}; what is below {} is answered 501", quote(&base));
+    context.site.refuse_all(location.node, &reason);
+    let place = location.node.place.clone();
+    let action = Action::status(501, &place)
+        .note("nginx asks an expression here, and the door has none like it");
+    Some(Planned {
+        pattern: Pattern::Below(base),
+        place,
+        action,
+        note: None,
+        is_expression: true,
+        body: body_max(&location.level, &context.server.place),
+        limits: Vec::new(),
+    })
+}
+
+/// The whole segments that an expression begins with, up to a slash; not the root alone.
+fn fixed_part(expression: &str) -> Option<String> {
+    let rest = expression.strip_prefix('^')?;
+    let mut depth = 0_usize;
+    for character in rest.chars() {
+        match character {
+            '(' => depth += 1,
+            ')' => depth = depth.saturating_sub(1),
+            // One of two expressions: they need not begin alike.
+            '|' if depth == 0 => return None,
+            _ => {}
+        }
+    }
+    let is_plain = |c: char| c.is_ascii_alphanumeric() || matches!(c, '/' | '-' | '_' | '~');
+    let end = rest.find(|c| !is_plain(c)).unwrap_or(rest.len());
+    let (plain, behind) = rest.split_at_checked(end)?;
+    // What may also be absent is not fixed.
+    let cut = usize::from(behind.starts_with(['?', '*', '{']));
+    let plain = plain.get(..plain.len().checked_sub(cut)?)?;
+    let base = plain.get(..=plain.rfind('/')?)?;
+    let is_path = base.starts_with('/') && !base.contains("//") && base != "/";
+    is_path.then(|| base.to_owned())
 }
 
 /// Gathers locations with those inside them.

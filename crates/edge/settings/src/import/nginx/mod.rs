@@ -12,6 +12,7 @@ mod guard;
 mod known;
 mod level;
 mod lexer;
+mod limit;
 mod listen;
 mod location;
 mod path;

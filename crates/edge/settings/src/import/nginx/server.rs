@@ -270,6 +270,10 @@ impl Writer<'_, '_> {
                 self.body_max(planned, &part, &mut table);
             }
             answer(&action.answer, part.is_tls, &action.place, &mut table);
+            let is_forward = matches!(action.answer, Answer::Forward { .. });
+            for limit in planned.iter().filter(|_| is_forward).flat_map(|planned| &planned.limits) {
+                site.limit(limit, &table.name);
+            }
             site.route(table);
         }
     }

@@ -8,6 +8,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::known::{Known, known};
+use super::limit::Limit;
 use super::tree::Node;
 use crate::finding::Finding;
 use crate::import::ledger::Ledger;
@@ -100,6 +101,10 @@ impl Counted {
 /// Routes that are written, at most; the door itself takes half as many.
 const ROUTES_MAX: usize = 20_000;
 
+/// Limits, and routes of one limit, at most: as many as the door takes.
+const LIMITS_MAX: usize = 64;
+const LIMITED_MAX: usize = 1_000;
+
 /// Everything an import of nginx makes.
 #[derive(Default)]
 pub(super) struct Site {
@@ -112,6 +117,8 @@ pub(super) struct Site {
     pub(super) listeners: Vec<Table>,
     pub(super) pools: Vec<Table>,
     pub(super) routes: Vec<Table>,
+    /// Limits with the routes each has.
+    limits: Vec<(Limit, Vec<String>)>,
 }
 
 impl Site {
@@ -211,6 +218,54 @@ impl Site {
         }
     }
 
+    /// Holds a route to a limit.
+    pub(super) fn limit(&mut self, limit: &Limit, route: &str) {
+        let same = |(known, _): &&mut (Limit, Vec<String>)| {
+            (&known.zone, known.burst, known.observe) == (&limit.zone, limit.burst, limit.observe)
+        };
+        let is_full = self.limits.len() >= LIMITS_MAX;
+        match self.limits.iter_mut().find(same) {
+            Some((_, routes)) if routes.len() < LIMITED_MAX => {
+                routes.push(route.to_owned());
+                self.mapped(&limit.node);
+            }
+            None if !is_full => {
+                self.limits.push((limit.clone(), vec![route.to_owned()]));
+                self.mapped(&limit.node);
+                self.mapped(&limit.zone_node);
+            }
+            Some(_) | None => {
+                self.refused(
+                    &limit.node,
+                    "there are more limits, or routes of it, than the door has",
+                );
+            }
+        }
+    }
+
+    /// The tables of all limits.
+    fn limit_tables(&mut self) -> Vec<Table> {
+        let limits = std::mem::take(&mut self.limits);
+        let zones: Vec<String> = limits.iter().map(|(limit, _)| limit.zone.clone()).collect();
+        let table = |(limit, routes): (Limit, Vec<String>)| {
+            let Limit { node, zone_node, zone, by, rate, burst, observe } = limit;
+            let mut table = Table::new(self.name("limit", &zone), &node.place);
+            if zones.iter().filter(|other| **other == zone).count() > 1 {
+                table.note("nginx counts this together with the other limits of its zone");
+            }
+            table.key("by", by, &zone_node.place);
+            table.key("rate", Value::text(rate), &zone_node.place);
+            table.key("burst", Value::Integer(burst), &node.place);
+            let routes = routes.into_iter().map(|route| Value::text(route).here());
+            table.key("routes", Value::Array(routes.collect()), &node.place);
+            if observe {
+                table.key("observe", Value::Boolean(true), &node.place);
+            }
+            table
+        };
+        limits.into_iter().map(table).collect()
+    }
+
     /// Whether no more routes are of use.
     pub(super) fn has_all_routes(&self) -> bool {
         self.routes.len() >= ROUTES_MAX
@@ -264,7 +319,8 @@ impl Site {
     }
 
     /// Writes the TOML, and what became of everything into the ledger.
-    pub(super) fn finish(self, ledger: &mut Ledger) -> Toml {
+    pub(super) fn finish(mut self, ledger: &mut Ledger) -> Toml {
+        let limits = self.limit_tables();
         for fate in self.fates.into_values() {
             ledger.directive(&fate.name, &fate.place, fate.disposition);
         }
@@ -279,7 +335,12 @@ impl Site {
             toml.table(&["door"], &place);
             toml.key("workers", &Value::Integer(workers), &place);
         }
-        let sections = [("listen", self.listeners), ("pools", self.pools), ("routes", self.routes)];
+        let sections = [
+            ("listen", self.listeners),
+            ("pools", self.pools),
+            ("routes", self.routes),
+            ("limits", limits),
+        ];
         for (section, tables) in sections {
             for table in tables {
                 toml.table(&[section, &table.name], &table.place);

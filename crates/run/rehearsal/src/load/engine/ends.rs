@@ -1,5 +1,7 @@
 //! Events of connections; how tries and requests end; and what their askers do next.
 
+use std::time::Duration;
+
 use model::Timestamp;
 use net::clock;
 use rustix::event::epoll::EventFlags;
@@ -13,8 +15,15 @@ use super::super::slots::Token;
 use super::super::timers::What;
 use super::Engine;
 
-/// A complete answer: its status, and the number of its server.
-type Answered = (u16, usize);
+/// A complete answer.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Answered {
+    status: u16,
+    /// The number of its server.
+    server: usize,
+    /// How long a refused client is told to wait.
+    retry_after: Option<Duration>,
+}
 
 impl Engine {
     pub(super) fn take_event(&mut self, token: Token, flags: EventFlags) {
@@ -41,7 +50,11 @@ impl Engine {
         let Some(connection) = self.slots.get(slot) else { return };
         let Some(work) = connection.work.take() else { return };
         let now = self.inbox.arrived(work.try_due);
-        let answer = (connection.answer.status(), connection.answer.server());
+        let answer = Answered {
+            status: connection.answer.status(),
+            server: connection.answer.server(),
+            retry_after: connection.answer.retry_after(),
+        };
         let keep = connection.answer.keep_alive() && self.flows[work.stream].keep_alive;
         self.deadlines.clear(work.stream, slot);
         if keep {
@@ -125,7 +138,8 @@ impl Engine {
         now: Timestamp,
     ) {
         let mut outcome = ended.map(|_| ());
-        if let Ok((status, server)) = ended {
+        let told = ended.ok().and_then(|answer| answer.retry_after);
+        if let Ok(Answered { status, server, .. }) = ended {
             let counts = &mut self.counts[work.stream];
             counts.answered += 1;
             counts.count_status(status, 1);
@@ -136,30 +150,45 @@ impl Engine {
             }
         }
         if let Err(cause) = outcome
-            && let Some(at) = self.retry_at(&work, now)
+            && let Some(at) = self.retry_at(&work, told, now)
         {
             work.cause = cause;
+            if let Asker::Session(session) = work.asker {
+                self.flows[work.stream].sessions[session].repeats = true;
+            }
             self.timers.set(at, What::Retry(work));
             return;
         }
         self.conclude(work, outcome, now);
     }
 
-    /// When a request that failed is tried again, if it is. A session only connects again.
-    fn retry_at(&mut self, work: &Work, now: Timestamp) -> Option<Timestamp> {
+    /// When a request that failed is tried again, if it is; `told`: how long to wait at least. A
+    /// session only connects again, unless it is told when to repeat what it asked.
+    fn retry_at(
+        &mut self,
+        work: &Work,
+        told: Option<Duration>,
+        now: Timestamp,
+    ) -> Option<Timestamp> {
         let flow = &self.flows[work.stream];
-        if work.tries >= flow.retries.retries_max || matches!(work.asker, Asker::Session(_)) {
+        let told = told.filter(|_| flow.retries.respect_retry_after);
+        let may_repeat = work.asker_is_free() || told.is_some();
+        if work.tries >= flow.retries.retries_max || !may_repeat {
             return None;
         }
-        let at = match flow.retries.back_off {
-            Some(first) => now + back_off(first, work.tries, &mut self.rng),
-            None => now,
+        let own = match flow.retries.back_off {
+            Some(first) => back_off(first, work.tries, &mut self.rng),
+            None => Duration::ZERO,
         };
+        let at = now + own.max(told.unwrap_or_default());
         (at <= flow.end + flow.timeout).then_some(at)
     }
 
     /// A request whose next try comes too late ends as its last one did.
     pub(super) fn conclude_failed(&mut self, work: Work) {
+        if let Asker::Session(session) = work.asker {
+            self.flows[work.stream].sessions[session].repeats = false;
+        }
         self.conclude(work, Err(work.cause), clock::now());
     }
 
@@ -229,6 +258,9 @@ impl Engine {
     pub(super) fn reconnect(&mut self, (stream, session): (usize, usize), now: Timestamp) {
         let flow = &mut self.flows[stream];
         let own = &mut flow.sessions[session];
+        if own.repeats {
+            return; // What it repeats will connect.
+        }
         let at = own.reconnect(flow.reconnect, now, &mut self.rng);
         let epoch = own.epoch;
         if let Some(at) = at.filter(|_| flow.arriving) {
@@ -236,11 +268,12 @@ impl Engine {
         }
     }
 
-    /// Nothing more becomes due; sessions at rest end.
+    /// Nothing more becomes due; sessions at rest end, those that wait to repeat something later.
     pub(super) fn end_arrivals(&mut self, stream: usize) {
         self.flows[stream].arriving = false;
         for session in 0..self.flows[stream].sessions.len() {
-            let Some(slot) = self.flows[stream].sessions[session].slot else { continue };
+            let own = &self.flows[stream].sessions[session];
+            let Some(slot) = own.slot.filter(|_| !own.repeats) else { continue };
             if self.slots.get(slot).is_some_and(|connection| connection.work.is_none()) {
                 self.close(slot);
             }

@@ -103,7 +103,15 @@ impl Engine {
         work.try_due = now;
         work.tries += 1;
         self.counts[work.stream].retries += 1;
-        if !self.dispatch(work, None, true) {
+        let slot = match work.asker {
+            Asker::Nobody | Asker::User(_) => None,
+            Asker::Session(session) => {
+                let own = &mut self.flows[work.stream].sessions[session];
+                own.repeats = false;
+                own.slot
+            }
+        };
+        if !self.dispatch(work, slot, true) {
             self.conclude(work, Err(Cause::NoSocket), now);
         }
     }

@@ -195,6 +195,11 @@ fn answer(
             let fails = *count % 2 == 1;
             (if fails { ok("").replace("200", "500") } else { ok("") }, true)
         }
+        // The first request of a connection is to be repeated a second later.
+        "busy" if number == 1 => {
+            ("HTTP/1.1 503 Busy\r\nRetry-After: 1\r\nContent-Length: 0\r\n\r\n".to_owned(), true)
+        }
+        "busy" => (ok(""), true),
         "hang" => {
             // Until the client gives up.
             stream.read(&mut [0]).map(|_| ())?;

@@ -6,7 +6,9 @@ use super::Treatment::{Ignored, Own, Refused};
 const SYSLOG: &str =
     "the door writes its access log where `telemetry.access_log` says, not to syslog";
 const SOCKETS: &str = "the door sets its sockets up by itself";
-const NO_TABLES: &str = "the door keeps no tables of clients";
+/// Said of tables that are used for more than a limit by address.
+pub(in super::super) const NO_TABLES: &str =
+    "the door keeps no tables of clients but for limits of rates by address";
 const NO_STICKING: &str =
     "the door binds no client to a server: `balance = { maglev = ... }` comes close";
 const HEADERS: &str = "the door changes no header but the forwarding ones";
@@ -39,8 +41,12 @@ pub(super) const GROUPS: &[Group] = &[
             "http-request deny",
             "http-request disable-l7-retry",
             "http-request redirect",
+            "http-request replace-path",
             "http-request return",
             "http-request set-header",
+            "http-request track-sc0",
+            "http-request track-sc1",
+            "http-request track-sc2",
             "http-request use-service",
             "http-reuse",
             "maxconn",
@@ -62,6 +68,7 @@ pub(super) const GROUPS: &[Group] = &[
             "stats enable",
             "stats http-request",
             "stats uri",
+            "stick-table",
             "tcp-check connect",
             "timeout check",
             "timeout client",
@@ -173,7 +180,7 @@ pub(super) const GROUPS: &[Group] = &[
         ],
     ),
     (
-        Ignored("it counts or orders what waits, and nothing waits in the door"),
+        Ignored("the door bounds and orders by itself what waits"),
         &[
             "fullconn",
             "http-request set-nice",
@@ -225,9 +232,6 @@ pub(super) const GROUPS: &[Group] = &[
             "http-request sc-inc-gpc1",
             "http-request sc-set-gpt",
             "http-request sc-set-gpt0",
-            "http-request track-sc0",
-            "http-request track-sc1",
-            "http-request track-sc2",
             "http-request track-sc",
             "http-response sc-add-gpc",
             "http-response sc-inc-gpc",
@@ -239,7 +243,6 @@ pub(super) const GROUPS: &[Group] = &[
             "http-response track-sc1",
             "http-response track-sc2",
             "rate-limit sessions",
-            "stick-table",
         ],
     ),
     (
@@ -280,7 +283,6 @@ pub(super) const GROUPS: &[Group] = &[
         Refused("the door forwards the request as it came, but for `replace_prefix`"),
         &[
             "http-request normalize-uri",
-            "http-request replace-path",
             "http-request replace-pathq",
             "http-request replace-uri",
             "http-request set-method",

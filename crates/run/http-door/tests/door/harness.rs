@@ -1,4 +1,4 @@
-//! A worker on a thread of its own, a server that answers with its name, and a plain client.
+//! Workers on threads of their own, a server that answers with its name, and a plain client.
 
 use std::io::{Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -11,15 +11,15 @@ use http_door::live::{Known, Live};
 use http_door::worker::{self, Command, Shared};
 use model::Name;
 use model::configuration::{
-    Action, Admin, Balance, Changes, ClientLimits, ClientTimeouts, Configuration,
+    Action, Admin, Admission, Balance, Changes, ClientLimits, ClientTimeouts, Configuration,
     Door as DoorSettings, Ejection, ErrorFormat, ForwardedStyle, Invariants, Listener, PathPattern,
-    Pool, Retries, Route, Server, ServerAddress, ServerTimeouts, Telemetry,
+    Pool, PoolAdmission, Retries, Route, Server, ServerAddress, ServerTimeouts, Telemetry,
 };
 use net::clock;
 use telemetry::Registry;
 use tokio::sync::mpsc;
 
-const SECONDS: Duration = Duration::from_secs(30);
+pub(crate) const SECONDS: Duration = Duration::from_secs(30);
 
 /// What differs between the configurations of these tests.
 pub(crate) struct Setup {
@@ -27,47 +27,64 @@ pub(crate) struct Setup {
     pub(crate) server: SocketAddr,
     pub(crate) methods: Vec<Name>,
     pub(crate) balance: Balance,
+    pub(crate) workers: usize,
 }
 
-/// One worker with one listener.
+/// Workers with one listener, of which each has a socket of its own.
 pub(crate) struct Door {
     pub(crate) registry: Arc<Registry>,
     pub(crate) live: Arc<Live>,
-    address: SocketAddr,
-    commands: mpsc::Sender<Command>,
+    addresses: Vec<SocketAddr>,
+    commands: Vec<mpsc::Sender<Command>>,
     _changes: mpsc::Receiver<worker::ServerChange>,
 }
 
 impl Door {
     pub(crate) fn start(setup: Setup) -> Self {
-        let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
-        socket.set_nonblocking(true).expect("a socket can be nonblocking");
-        let address = socket.local_addr().expect("a bound socket has an address");
-        let registry = Arc::new(Registry::new(1));
+        let workers = setup.workers;
+        let sockets: Vec<TcpListener> = (0..workers).map(|_| listening()).collect();
+        let address = |socket: &TcpListener| socket.local_addr().expect("it is bound");
+        let addresses: Vec<SocketAddr> = sockets.iter().map(address).collect();
+        let registry = Arc::new(Registry::new(workers));
         let (sender, changes) = mpsc::channel(16);
         let shared = Shared::new(Arc::clone(&registry), None, sender);
-        let live = build(setup, address, None);
-        let (commands, receiver) = mpsc::channel(16);
-        commands.try_send(Command::Listen("web".into(), socket)).expect("it has room");
-        let serving = Arc::clone(&live);
-        // It ends when the commands do and its connections have: nobody need wait for it.
-        drop(std::thread::spawn(move || worker::run(0, shared, serving, receiver)));
-        Self { registry, live, address, commands, _changes: changes }
+        let live = build(setup, addresses[0], None);
+        let start = |(index, socket): (usize, TcpListener)| {
+            let (commands, receiver) = mpsc::channel(16);
+            commands.try_send(Command::Listen("web".into(), socket)).expect("it has room");
+            let (shared, live) = (Arc::clone(&shared), Arc::clone(&live));
+            // It ends when the commands do and its connections have: nobody need wait for it.
+            drop(std::thread::spawn(move || worker::run(index, shared, live, receiver)));
+            commands
+        };
+        let commands = sockets.into_iter().enumerate().map(start).collect();
+        Self { registry, live, addresses, commands, _changes: changes }
     }
 
     pub(crate) fn build(&self, setup: Setup, previous: Option<&Live>) -> Arc<Live> {
-        build(setup, self.address, previous)
+        build(setup, self.addresses[0], previous)
     }
 
     pub(crate) fn tell(&self, command: Command) {
-        self.commands.try_send(command).expect("the worker runs and follows");
+        self.commands[0].try_send(command).expect("the worker runs and follows");
     }
 
     pub(crate) fn connect(&self) -> TcpStream {
-        let stream = TcpStream::connect(self.address).expect("the door listens");
+        self.connect_to(0)
+    }
+
+    /// Connects to this worker.
+    pub(crate) fn connect_to(&self, worker: usize) -> TcpStream {
+        let stream = TcpStream::connect(self.addresses[worker]).expect("the door listens");
         stream.set_read_timeout(Some(SECONDS)).expect("the time is not zero");
         stream
     }
+}
+
+fn listening() -> TcpListener {
+    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("a port is free");
+    socket.set_nonblocking(true).expect("a socket can be nonblocking");
+    socket
 }
 
 fn build(setup: Setup, address: SocketAddr, previous: Option<&Live>) -> Arc<Live> {
@@ -81,7 +98,12 @@ fn build(setup: Setup, address: SocketAddr, previous: Option<&Live>) -> Arc<Live
 fn configuration(setup: Setup, address: SocketAddr) -> Configuration {
     Configuration {
         version: setup.version.into(),
-        door: DoorSettings { workers: 1, drain: SECONDS, connections_max: 100, state: None },
+        door: DoorSettings {
+            workers: setup.workers,
+            drain: SECONDS,
+            connections_max: 100,
+            state: None,
+        },
         listeners: vec![listener(address)],
         pools: vec![pool(setup.server, setup.balance)],
         routes: vec![Route {
@@ -94,7 +116,11 @@ fn configuration(setup: Setup, address: SocketAddr) -> Configuration {
             action: Action::Forward { pool: 0, replace_prefix: None },
             body_bytes_max: None,
             total_timeout: None,
+            class: None,
         }],
+        admission: Admission::default(),
+        clients: Vec::new(),
+        limits: Vec::new(),
         admin: Admin { socket: None, tcp: None },
         telemetry: Telemetry { access_log: None },
         invariants: Invariants::default(),
@@ -154,6 +180,7 @@ fn pool(server: SocketAddr, balance: Balance) -> Pool {
         ejection: Ejection { failures: 0, pause: SECONDS, pause_max: SECONDS, share_max: 0.5 },
         slow_start: Duration::ZERO,
         in_flight_max: 100,
+        admission: PoolAdmission { adaptive: false, wait_max: SECONDS },
         idle_max: 10,
         resolve: SECONDS,
         capacity: None,
@@ -161,7 +188,8 @@ fn pool(server: SocketAddr, balance: Balance) -> Pool {
     }
 }
 
-/// A server that answers with its name; `/wait` is answered when it is released.
+/// A server that answers with its name; `/wait` is answered when it is released, and `/events`
+/// never ends.
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
     waiting: Receiver<()>,
@@ -187,6 +215,10 @@ impl Origin {
         self.waiting.recv_timeout(SECONDS).expect("the request arrives");
     }
 
+    pub(crate) fn has_no_request_waiting(&self) {
+        assert!(self.waiting.try_recv().is_err(), "a request arrived that never should");
+    }
+
     pub(crate) fn release(&self) {
         self.released.send(()).expect("the server runs");
     }
@@ -199,6 +231,11 @@ fn answer(mut stream: TcpStream, name: &str, tell: &SyncSender<()>, release: &Mu
         if head[..count].starts_with(b"GET /wait ") {
             tell.send(()).expect("the test waits for it");
             release.lock().expect("nobody panicked").recv().expect("the test releases it");
+        }
+        if head[..count].starts_with(b"GET /events ") {
+            let events = "HTTP/1.1 200 OK\r\ncontent-type: text/event-stream\r\n\r\ndata: 1\n\n";
+            drop(stream.write_all(events.as_bytes()));
+            continue;
         }
         let length = name.len();
         let text = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}");

@@ -1,15 +1,14 @@
 //! A candidate beside what is live: one worker, real sockets, two servers that say who they are.
 
-mod door;
-
 use std::net::TcpStream;
 use std::sync::Arc;
 
-use door::{Door, Origin, Setup, get, post};
 use http_door::worker::{Candidate, Command};
 use model::arm::ArmFacts;
 use model::configuration::{Balance, HashKey};
 use net::clock;
+
+use crate::harness::{self, Door, Origin, Setup, get, post};
 
 const LIVE: &str = "live";
 const CANDIDATE: &str = "candidate";
@@ -22,6 +21,7 @@ fn door_and_candidate(balance: &Balance, share: f64) -> (Door, Arc<Candidate>, [
         server,
         methods: methods.iter().map(|method| (*method).into()).collect(),
         balance: balance.clone(),
+        workers: 1,
     };
     let door = Door::start(setup(LIVE, origins[0].address, &[]));
     let live = door.build(setup(CANDIDATE, origins[1].address, &["GET"]), Some(&door.live));
@@ -103,13 +103,13 @@ fn a_trial_that_ends_leaves_its_requests_in_flight_in_their_arm() {
     until(&mut client, "b");
     assert_eq!(of_candidate(&mut client, 50), 50);
     let mut waiting = door.connect();
-    door::send(&mut waiting, "GET", "/wait", "");
+    harness::send(&mut waiting, "GET", "/wait", "");
     origins[1].has_request_waiting();
     door.tell(Command::Try(None));
     until(&mut client, "a");
     assert_eq!(of_candidate(&mut client, 50), 0);
     origins[1].release();
-    assert_eq!(door::receive(&mut waiting), (200, "b".to_owned()));
+    assert_eq!(harness::receive(&mut waiting), (200, "b".to_owned()));
     assert_eq!(get(&mut waiting, "/", ""), (200, "a".to_owned()));
 }
 

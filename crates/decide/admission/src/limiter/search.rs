@@ -1,0 +1,450 @@
+//! The search for the limit: try another size for a moment, keep what was better. Pure.
+//!
+//! What is maximised is power, `throughput^3.5 / latency` (Kleinrock, "Power and deterministic rules
+//! of thumb", ICC 1979; trying neighbours in turns is that of PCC Vivace, NSDI 2018). Servers that
+//! take so many and let the others wait have their best power exactly at that number, servers that
+//! slow down with each request a little below the peak of their throughput. Latency that is the
+//! same at both sizes cancels out: nothing is remembered that could go stale.
+//!
+//! Windows alternate: the limit is held and measured, then a neighbour is tried. What differs by
+//! more than chance explains decides; otherwise more pairs of windows are asked, while the steps
+//! shrink and the pauses grow. Only a limit that is reached is measured, so idle servers, and few
+//! requests, change nothing.
+
+use std::time::Duration;
+
+use model::Timestamp;
+
+use super::measured::{Measured, scatter};
+use super::window::{Tally, Window};
+
+/// The limit before anything is known. More would please a door that starts before many servers
+/// with much to do; but servers that collapse under it may not come back (simulated: twice as
+/// much, and upwards first, left servers that contend for a lock at nothing).
+const FIRST: u32 = 20;
+/// No limit is above this.
+const LIMIT_MAX: u32 = 10_000;
+/// The widest and the narrowest step, as a ratio of limits, and what shrinks one in vain.
+const STEP_MAX: f64 = 2.0;
+const STEP_MIN: f64 = 1.12;
+const STEP_SHRINKS: f64 = 0.3;
+/// How many standard errors better a neighbour above or below has to be, and how many worse to be
+/// given up at once. A limit that is too high costs some latency until the next trial; one that
+/// is too low costs answers, so the way down needs the better proof.
+const PROOF_UP: f64 = 1.3;
+const PROOF_DOWN: f64 = 2.0;
+const PROOF_WORSE: f64 = 1.0;
+/// What is gained has to be worth a change.
+const GAIN_MIN: f64 = 0.05;
+/// A cost at the same limit has changed if it moved by so much, and by so many standard errors.
+const CHANGE_MIN: f64 = 0.12;
+const CHANGE_PROOF: f64 = 3.0;
+/// Trials in a row that find nothing better, after which the limit counts as found.
+const VAIN_MAX: u32 = 2;
+/// Pairs of windows for one question, at most; fewer while nothing is found yet.
+const PAIRS_MAX: u32 = 6;
+const PAIRS_MAX_LOST: u32 = 2;
+/// Attempts that are enough where they hardly differ, and what that means.
+const FEW: u32 = 6;
+const ALIKE: f64 = 0.02;
+/// The scatter above which a few slower requests are nothing unusual.
+const VARIED: f64 = 0.3;
+/// Attempts in a window: as many as are in flight, but at least and at most so many.
+const TURN_MIN: u32 = 16;
+const TURN_MAX: u32 = 400;
+/// Late attempts that are no accident, if they are also a third of all.
+const LATE_FEW: u32 = 4;
+/// Between the trials of a limit that is found pass so many times a trial's length, fewer at first.
+const RESTS: u32 = 30;
+const RESTS_SOON: u32 = 4;
+/// No rest is longer, before any trial, and before one that is not noticed.
+const REST_MAX: Duration = Duration::from_secs(2);
+const REST_MAX_UP: Duration = Duration::from_millis(700);
+/// The shortest and longest time after which a window ends without its attempts.
+const PATIENCE: Duration = Duration::from_millis(250);
+const PATIENCE_MAX: Duration = Duration::from_secs(10);
+/// The longest time that a held limit waits for more attempts at its number in flight.
+const LASTS_MAX: Duration = Duration::from_secs(5);
+/// After so long with attempts, what is held to is no first guess any more.
+const FIRST_LASTS: Duration = Duration::from_secs(3);
+/// Times count as at most so many means.
+const CAP: u64 = 5;
+/// The cap while no mean is known.
+const CAP_FIRST_US: u64 = 10_000_000;
+/// A client that left earlier never gave up waiting.
+const LATE_MIN_US: u64 = 100_000;
+
+/// The state of the search.
+#[derive(Debug)]
+pub(super) struct Search {
+    /// The limit that is held to, between trials.
+    limit: u32,
+    /// What is known of it.
+    here: Option<Measured>,
+    /// The question that is open.
+    trial: Option<Trial>,
+    /// Whether the running window is the trial's.
+    trying: bool,
+    /// Where the next trial goes,
+    direction: Direction,
+    /// and how far, as a ratio.
+    step_up: f64,
+    step_down: f64,
+    /// Trials in a row that found nothing better.
+    vain: u32,
+    /// True until a limit is found that is better than its neighbours, and after all has changed.
+    lost: bool,
+    /// No trial before this.
+    rest_until: Timestamp,
+    /// The relative variance of single times, within windows and between them: those of neighbours
+    /// in a server's queue rise and fall together.
+    scatter: f64,
+    wobble: f64,
+    /// When the first window with attempts ended.
+    measured_since: Option<Timestamp>,
+    /// The mean time in the latest window, and in the latest one that was no trial.
+    latest: Duration,
+    usual: Duration,
+    window: Window,
+}
+
+/// A question: is this limit better than the one that is held?
+#[derive(Clone, Copy, Debug)]
+struct Trial {
+    limit: u32,
+    /// What its windows gave so far.
+    found: Option<Measured>,
+    /// How many windows.
+    pairs: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Direction {
+    Up,
+    Down,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Verdict {
+    Better,
+    Worse,
+    Unclear,
+}
+
+impl Search {
+    /// Nothing is known; the first window begins `now`.
+    pub(super) fn new(now: Timestamp) -> Self {
+        Self {
+            limit: FIRST,
+            here: None,
+            trial: None,
+            trying: false,
+            direction: Direction::Down,
+            step_up: STEP_MAX,
+            step_down: STEP_MAX,
+            vain: 0,
+            lost: true,
+            rest_until: now,
+            scatter: 0.0,
+            wobble: 0.0,
+            measured_since: None,
+            latest: Duration::ZERO,
+            usual: Duration::ZERO,
+            window: Window {
+                limit: FIRST,
+                since: now,
+                from: now,
+                due: now + PATIENCE,
+                target: FEW,
+                floor: FIRST - FIRST / 10,
+                ceiling: FIRST,
+                floor_before: FIRST,
+                cap_us: CAP_FIRST_US,
+                late_us: LATE_MIN_US,
+                goes_on: false,
+            },
+        }
+    }
+
+    /// The running window.
+    pub(super) const fn window(&self) -> &Window {
+        &self.window
+    }
+
+    /// Whether the limit is more than a first guess.
+    pub(super) fn is_found(&self, now: Timestamp) -> bool {
+        !self.lost || self.measured_since.is_some_and(|since| now.since(since) >= FIRST_LASTS)
+    }
+
+    /// The running window has its attempts, or its time is over: what follows is in
+    /// [`Self::window`].
+    pub(super) fn close(&mut self, tally: &Tally, now: Timestamp) {
+        self.window = self.next(tally, now);
+    }
+
+    fn next(&mut self, tally: &Tally, now: Timestamp) -> Window {
+        if tally.held > 0 {
+            self.measured_since.get_or_insert(now);
+            let mean_us = tally.spent_us / f64::from(tally.held);
+            self.latest = Duration::from_secs_f64(mean_us / 1e6);
+            if !self.trying {
+                self.usual = self.latest;
+            }
+        }
+        if tally.late >= LATE_FEW && tally.late * 3 > tally.held {
+            if !self.trying {
+                return self.retreat(now);
+            } else if self.window.limit > self.limit {
+                return self.in_vain(now);
+            }
+        }
+        let few = few(self.window.limit);
+        // When the limit is reached now and then only, those that take long are left over in between.
+        let reached = tally.reached >= tally.held / 4 && tally.held * 2 >= tally.seen;
+        if tally.held < few || !reached {
+            let may_come = !self.trying && tally.reached > 0 && now < self.window.from + LASTS_MAX;
+            if now < self.window.due || may_come {
+                let due = self.window.due.max(now + PATIENCE);
+                return Window { due, target: tally.held + few, goes_on: true, ..self.window };
+            }
+            return if self.trying { self.not_reached(tally, now) } else { self.hold(now) };
+        }
+        let scatter = scatter(&self.window, tally);
+        let turn =
+            if self.lost { turn(self.window.limit, 0.0) } else { turn(self.window.limit, scatter) };
+        let alike = scatter < ALIKE && self.may_be_short();
+        if tally.held < turn && now < self.window.due && !alike {
+            return Window { target: turn, goes_on: true, ..self.window };
+        }
+        self.scatter = (self.scatter * 0.8).max(scatter);
+        if self.window.from == self.window.since && !alike {
+            // The very first window: now it is known how long the first ends tell too little.
+            return Window { from: now + self.settling(), ..self.hold(now) };
+        }
+        let level = Measured::new(&self.window, tally, self.scatter.max(self.wobble));
+        if self.trying { self.tried(level, now) } else { self.held(level, tally, now) }
+    }
+
+    /// Whether few attempts may be enough: the first ones ever, and those of a wide step down,
+    /// where the first to end are as good as the others.
+    fn may_be_short(&self) -> bool {
+        let wide = self.window.limit * 10 <= self.limit * 7;
+        self.here.is_none() || self.trying && wide
+    }
+
+    /// The limit was held, and measured.
+    fn held(&mut self, level: Measured, tally: &Tally, now: Timestamp) -> Window {
+        match self.here {
+            Some(here) if here.limit == level.limit => {
+                let apart = level.cost - here.cost;
+                if apart.abs() > CHANGE_MIN.max(CHANGE_PROOF * here.doubt(&level)) {
+                    self.changed(if apart > 0.0 { Direction::Down } else { Direction::Up }, now);
+                    self.here = Some(level);
+                } else {
+                    let seen = (apart * apart * f64::from(tally.held)).min(4.0);
+                    self.wobble += 0.2 * (seen - self.wobble);
+                    self.here = Some(here.merged(&level));
+                }
+            }
+            _ => self.here = Some(level),
+        }
+        if now < self.rest_until {
+            return self.hold(now);
+        }
+        match self.trial {
+            Some(trial) => self.try_out(trial.limit, now),
+            None => self.ask(now),
+        }
+    }
+
+    /// A neighbour was tried, and measured.
+    fn tried(&mut self, level: Measured, now: Timestamp) -> Window {
+        let (Some(here), Some(trial)) = (self.here, self.trial) else {
+            return self.hold(now);
+        };
+        let found = trial.found.map_or(level, |found| found.merged(&level));
+        let pairs = trial.pairs + 1;
+        self.trial = Some(Trial { found: Some(found), pairs, ..trial });
+        let promising = here.gain(&found).0 > 0.0;
+        let pairs_max = if self.lost && !promising { PAIRS_MAX_LOST } else { PAIRS_MAX };
+        match self.verdict(&here, &found) {
+            Verdict::Better => {
+                self.limit = found.limit;
+                self.here = Some(found);
+                self.vain = 0;
+                let step = self.step();
+                *step = (*step * *step).min(STEP_MAX);
+                self.ask(now)
+            }
+            Verdict::Unclear if pairs < pairs_max => {
+                self.rest(promising, now);
+                self.hold(now)
+            }
+            Verdict::Unclear | Verdict::Worse => {
+                // Nearer, but not so near that chance hides the difference.
+                let (_, doubt) = here.gain(&found);
+                let step = self.step();
+                *step = step.powf(STEP_SHRINKS).max((doubt / 2.0).exp()).clamp(STEP_MIN, STEP_MAX);
+                self.in_vain(now)
+            }
+        }
+    }
+
+    fn verdict(&self, here: &Measured, there: &Measured) -> Verdict {
+        let (gain, doubt) = here.gain(there);
+        let proof = match self.direction {
+            _ if self.lost => PROOF_WORSE,
+            Direction::Up => PROOF_UP,
+            Direction::Down => PROOF_DOWN,
+        };
+        // So well known that more windows would tell nothing new; throughput breaks a tie.
+        let plain = proof * doubt < 2.0 * GAIN_MIN;
+        if gain > GAIN_MIN.max(proof * doubt)
+            || plain && gain > 0.0 && self.direction == Direction::Up
+        {
+            Verdict::Better
+        } else if gain < -PROOF_WORSE * doubt || plain {
+            Verdict::Worse
+        } else {
+            Verdict::Unclear
+        }
+    }
+
+    /// The same limit costs more, or less, than it did: what was found may be wrong now.
+    fn changed(&mut self, direction: Direction, now: Timestamp) {
+        self.direction = direction;
+        self.step_up = STEP_MAX;
+        self.step_down = STEP_MAX;
+        self.vain = 0;
+        self.lost = true;
+        self.trial = None;
+        self.rest_until = now;
+    }
+
+    /// Many came back too late: whatever the reason, fewer at once cannot be wrong.
+    fn retreat(&mut self, now: Timestamp) -> Window {
+        self.changed(Direction::Down, now);
+        self.limit = (self.limit / 2).max(1);
+        self.here = None;
+        self.hold(now)
+    }
+
+    /// The neighbour's number in flight was hardly reached.
+    fn not_reached(&mut self, tally: &Tally, now: Timestamp) -> Window {
+        if self.window.limit > self.limit && tally.seen > 0 {
+            // Nobody asks for so much, or something else is in the way: it need not be this limit.
+            self.limit = self.window.limit.min(self.limit + self.limit.div_ceil(4));
+            self.here = None;
+        }
+        self.in_vain(now)
+    }
+
+    /// The neighbour was no better, or could not be tried: next time the other one.
+    fn in_vain(&mut self, now: Timestamp) -> Window {
+        self.trial = None;
+        self.vain += 1;
+        self.lost &= self.vain < VAIN_MAX;
+        self.direction = match self.direction {
+            Direction::Up => Direction::Down,
+            Direction::Down => Direction::Up,
+        };
+        self.rest(false, now);
+        self.hold(now)
+    }
+
+    /// Sets the pause until the next trial: one that costs answers or latency has to be rare.
+    fn rest(&mut self, promising: bool, now: Timestamp) {
+        let spent = now.since(self.window.since);
+        let pause = if self.lost || promising {
+            spent
+        } else {
+            let rests = if self.vain >= 2 * VAIN_MAX { RESTS } else { RESTS_SOON };
+            // Where times vary anyway, a little more at once is not noticed: it may be tried often.
+            let unnoticed = self.direction == Direction::Up && self.scatter > VARIED;
+            let most = if unnoticed { REST_MAX_UP.max(spent) } else { REST_MAX.max(spent * 3) };
+            (spent * rests).min(most)
+        };
+        self.rest_until = now + pause;
+    }
+
+    const fn step(&mut self) -> &mut f64 {
+        match self.direction {
+            Direction::Up => &mut self.step_up,
+            Direction::Down => &mut self.step_down,
+        }
+    }
+
+    /// Asks about the next neighbour.
+    fn ask(&mut self, now: Timestamp) -> Window {
+        match self.limit {
+            1 => self.direction = Direction::Up,
+            LIMIT_MAX.. => self.direction = Direction::Down,
+            _ => {}
+        }
+        let (limit, step) = (f64::from(self.limit), *self.step());
+        let limit = match self.direction {
+            Direction::Up => rounded(limit * step).clamp(self.limit + 1, LIMIT_MAX),
+            Direction::Down => rounded(limit / step).clamp(1, self.limit - 1),
+        };
+        self.trial = Some(Trial { limit, found: None, pairs: 0 });
+        self.try_out(limit, now)
+    }
+
+    fn hold(&mut self, now: Timestamp) -> Window {
+        self.trying = false;
+        self.opened(self.limit, self.limit - self.limit / 10, now)
+    }
+
+    fn try_out(&mut self, limit: u32, now: Timestamp) -> Window {
+        self.trying = true;
+        // Above, what counts has to be nearer to the trial's number than to the one before.
+        let slack = if limit > self.limit { (limit - self.limit) / 4 } else { limit / 10 };
+        self.opened(limit, limit - slack, now)
+    }
+
+    fn opened(&self, limit: u32, floor: u32, now: Timestamp) -> Window {
+        let same = limit == self.window.limit;
+        let from = if same { now } else { now + self.settling() };
+        let patience = (self.latest.max(self.usual) * 6).clamp(PATIENCE, PATIENCE_MAX);
+        let lower = limit.min(self.window.limit);
+        let usual_us = u64::try_from(self.usual.as_micros()).unwrap_or(u64::MAX);
+        Window {
+            limit,
+            since: if same { self.window.since } else { now },
+            from,
+            due: from + patience,
+            target: few(limit),
+            floor,
+            ceiling: limit,
+            floor_before: lower - lower / 10,
+            cap_us: if usual_us == 0 { CAP_FIRST_US } else { usual_us.saturating_mul(CAP) },
+            late_us: usual_us.max(LATE_MIN_US),
+            goes_on: false,
+        }
+    }
+
+    /// How long after a change of the limit the ends tell of the one before, or only of the
+    /// shortest attempts.
+    fn settling(&self) -> Duration {
+        let scatter = if self.lost { 0.0 } else { self.scatter.min(2.0) };
+        self.latest.max(self.usual).mul_f64(1.25 + scatter)
+    }
+}
+
+fn few(limit: u32) -> u32 {
+    FEW.min(limit + 2)
+}
+
+/// Attempts that are a fair picture of a limit.
+fn turn(limit: u32, scatter: f64) -> u32 {
+    rounded(f64::from(limit.max(TURN_MIN)) * (1.0 + 4.0 * scatter)).min(TURN_MAX)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "never negative; the cast saturates"
+)]
+fn rounded(value: f64) -> u32 {
+    value.round() as u32
+}

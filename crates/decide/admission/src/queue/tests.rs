@@ -1,0 +1,195 @@
+//! The line as a whole, by scripts. The limit is 20, so that of one worker 40 may wait.
+
+use std::net::SocketAddr;
+
+use super::*;
+use crate::tests::{at_ms, pool};
+
+fn gate(workers: usize) -> Arc<Gate> {
+    let addresses: [SocketAddr; 1] = ["10.0.0.1:80".parse().unwrap()];
+    let gate = Arc::new(Gate::build(&pool("web"), &addresses, workers, None, at_ms(0)));
+    gate.assume_found();
+    gate
+}
+
+fn arrival(class: Class, flow: u64) -> Arrival {
+    Arrival { class, flow, bytes: 1_000, deadline: None, carried: None }
+}
+
+/// Takes all places there are.
+fn fill(gate: &Arc<Gate>) -> Vec<Pass> {
+    std::iter::from_fn(|| gate.enter(&mut None, at_ms(0))).collect()
+}
+
+/// Everybody who need not wait any more: `name` is served, `name!reason` is refused.
+fn called(line: &mut Line<String>, passes: &mut Vec<Pass>, now: Timestamp) -> String {
+    let mut all = Vec::new();
+    while let Some(called) = line.next(true, now) {
+        all.push(match called {
+            Called::Serve { token, pass, .. } => {
+                passes.push(pass);
+                token
+            }
+            Called::Refuse { token, reason, .. } => format!("{token}!{reason}"),
+        });
+    }
+    all.join(" ")
+}
+
+/// Words: `nA` a normal request of flow A waits (`c` critical, `i` important, `b` bulk), `nA*9`
+/// nine of them; `+N` N ms pass; `-` a place is freed; `?` nothing but a call. Tokens are numbered
+/// from 1. Expected: who was called after each `-` and `?`, by `/`.
+fn check(script: &str, expected: &str) {
+    let gate = gate(1);
+    let mut passes = fill(&gate);
+    let mut line = Line::new(Arc::clone(&gate), 0);
+    let (mut number, mut now, mut seen) = (0, 0, Vec::new());
+    for word in script.split(' ') {
+        if let Some(ms) = word.strip_prefix('+') {
+            now += ms.parse::<u64>().unwrap();
+            continue;
+        }
+        if word == "-" {
+            drop(passes.pop());
+        }
+        if word == "-" || word == "?" {
+            seen.push(called(&mut line, &mut passes, at_ms(now)));
+            continue;
+        }
+        let (who, times) = word.split_once('*').unwrap_or((word, "1"));
+        let class = match who.as_bytes()[0] {
+            b'c' => Class::Critical,
+            b'i' => Class::Important,
+            b'n' => Class::Normal,
+            _ => Class::Bulk,
+        };
+        for _ in 0..times.parse().unwrap() {
+            number += 1;
+            let arrival = arrival(class, u64::from(who.as_bytes()[1]));
+            let token = || format!("{who}{number}");
+            if let Err(reason) = line.push(arrival, token, at_ms(now)) {
+                seen.push(format!("{}!{reason}", token()));
+            }
+        }
+    }
+    assert_eq!(seen.join("/"), expected, "{script}");
+    drop((line, passes));
+    assert_eq!((gate.in_flight(), gate.shared.board.waiting()), (0, 0), "{script}");
+}
+
+#[test]
+fn who_waits_is_served_in_turn_when_a_place_is_freed() {
+    check("nA nB ? - - -", "/nA1/nB2/");
+    check("nA nA nA nB nB - - -", "nA1/nB4/nB5");
+}
+
+#[test]
+fn the_more_important_class_goes_first() {
+    check("bA nB iC cD - - - -", "cD4/iC3/nB2/bA1");
+}
+
+#[test]
+fn the_newest_of_the_longest_flow_gives_way() {
+    check("nA*39 nB nC ?", "nA39!queue_full");
+    check("nA*40 nA", "nA41!queue_full");
+    check("nA*20 nB*20 nB", "nB41!queue_full");
+}
+
+#[test]
+fn the_least_important_gives_way() {
+    check("nA*39 bB nC ?", "bB40!queue_full");
+    check("nA*40 bB", "bB41!queue_full");
+    check("nA*40 cB ?", "nA40!queue_full");
+}
+
+#[test]
+fn more_may_wait_while_the_limit_is_a_guess() {
+    let addresses: [SocketAddr; 1] = ["10.0.0.1:80".parse().unwrap()];
+    let gate = Arc::new(Gate::build(&pool("web"), &addresses, 1, None, at_ms(0)));
+    let mut line = Line::new(Arc::clone(&gate), 0);
+    let join = |line: &mut Line<()>, at| line.push(arrival(Class::Normal, at), || (), at_ms(0));
+    assert!((0..256).all(|flow| join(&mut line, flow).is_ok()));
+    assert_eq!(join(&mut line, 256), Err(Reason::QueueFull));
+    assert!(line.next(false, at_ms(999)).is_none());
+    let refused = line.next(false, at_ms(1_010));
+    assert!(matches!(refused, Some(Called::Refuse { reason: Reason::QueueTimeout, .. })));
+    gate.assume_found();
+    assert_eq!(join(&mut line, 257), Err(Reason::QueueFull));
+}
+
+#[test]
+fn who_waits_too_long_is_refused() {
+    check("nA +60 nB +40 ? +1 ? +60 ?", "/nA1!queue_timeout/nB2!queue_timeout");
+}
+
+#[test]
+fn in_overload_the_newest_of_a_flow_goes_first() {
+    // For 100 ms nobody was served who had not waited for more than 50 ms.
+    let warm = "nA*8 +60 - +10 - +10 - +20 - +20 nA*3";
+    let too_long = "nA5!queue_timeout nA6!queue_timeout nA7!queue_timeout nA8!queue_timeout";
+    check(&format!("{warm} +50 nA nA - -"), &format!("nA1/nA2/nA3/nA4/{too_long} nA13/nA12"));
+}
+
+#[test]
+fn what_cannot_be_answered_in_time_is_not_begun() {
+    let gate = gate(1);
+    let mut passes = fill(&gate);
+    let mut line = Line::new(Arc::clone(&gate), 0);
+    for (name, deadline_ms) in [("soon", 10), ("late", 90)] {
+        let deadline = Some(at_ms(deadline_ms));
+        let arrival = Arrival { deadline, ..arrival(Class::Normal, deadline_ms) };
+        let _ticket = line.push(arrival, || name.to_owned(), at_ms(0)).unwrap();
+    }
+    drop(passes.pop());
+    assert_eq!(called(&mut line, &mut passes, at_ms(10)), "soon!too_late late");
+}
+
+#[test]
+fn who_hangs_up_gives_its_place_back_at_once() {
+    let gate = gate(1);
+    let mut passes = fill(&gate);
+    let mut line = Line::new(Arc::clone(&gate), 0);
+    let push = |line: &mut Line<String>, name: &str| {
+        line.push(arrival(Class::Normal, 1), || name.to_owned(), at_ms(0)).unwrap()
+    };
+    let (first, _second) = (push(&mut line, "first"), push(&mut line, "second"));
+    assert!(line.leave(first) && !line.leave(first));
+    assert_eq!((line.len(), gate.facts(at_ms(1)).waiting), (1, 1));
+    drop(passes.pop());
+    assert_eq!(called(&mut line, &mut passes, at_ms(1)), "second");
+}
+
+#[test]
+fn bytes_are_bounded() {
+    let gate = gate(1);
+    let mut line = Line::new(Arc::clone(&gate), 0);
+    let large = |flow| Arrival { bytes: BYTES_MAX / 2, ..arrival(Class::Normal, flow) };
+    for flow in [1, 2] {
+        let _ticket = line.push(large(flow), || flow.to_string(), at_ms(0)).unwrap();
+    }
+    let refused = line.push(arrival(Class::Normal, 3), String::new, at_ms(0));
+    assert_eq!(refused, Err(Reason::QueueFull));
+    let more_important = line.push(arrival(Class::Critical, 3), String::new, at_ms(0));
+    assert!(more_important.is_ok());
+    assert_eq!(line.len(), 2);
+}
+
+#[test]
+fn a_free_place_is_left_to_the_worker_it_is_due_to_but_not_for_long() {
+    let gate = gate(2);
+    let mut passes = fill(&gate);
+    let mut lines = [0, 1].map(|worker| Line::new(Arc::clone(&gate), worker));
+    for (line, class) in lines.iter_mut().zip([Class::Bulk, Class::Critical]) {
+        let _ticket = line.push(arrival(class, 1), || class.name().to_owned(), at_ms(0)).unwrap();
+    }
+    drop(passes.pop());
+    assert_eq!(called(&mut lines[0], &mut passes, at_ms(1)), "");
+    assert_eq!((gate.waits_elsewhere(0), gate.waits_elsewhere(1)), (Some(1), Some(0)));
+    assert_eq!(gate.due_elsewhere(0, at_ms(1)), Some(1));
+    // The other worker is busy with something else for more than a millisecond.
+    assert_eq!(called(&mut lines[0], &mut passes, at_ms(3)), "bulk");
+    assert_eq!(gate.due_elsewhere(0, at_ms(3)), None);
+    drop(passes.pop());
+    assert_eq!(called(&mut lines[1], &mut passes, at_ms(3)), "critical");
+    assert_eq!(gate.waits_elsewhere(0), None);
+}
