@@ -31,7 +31,7 @@ use lane::Lane;
 const WAITING_MIN: u32 = 16;
 /// The same while the limit is only a first guess, and how long they may wait then.
 const WAITING_MIN_GUESSING: u32 = 256;
-const WAIT_GUESSING: Duration = Duration::from_secs(1);
+const WAIT_GUESSING: Duration = Duration::from_millis(200);
 /// The fewest that may wait at one worker where service takes hardly any time: that so many
 /// connections ask without a pause is no overload.
 const WAITING_MIN_FAST: u32 = 256;

@@ -20,7 +20,7 @@ use super::window::{Tally, Window};
 
 /// The limit before anything is known. More would please a door that starts before many servers
 /// with much to do; but servers that collapse under it may not come back (simulated: twice as
-/// much, and upwards first, left servers that contend for a lock at nothing).
+/// much left servers that contend for a lock at nothing).
 const FIRST: u32 = 20;
 /// No limit is above this.
 const LIMIT_MAX: u32 = 10_000;
@@ -139,7 +139,9 @@ impl Search {
             here: None,
             trial: None,
             trying: false,
-            direction: Direction::Down,
+            // A door that has just started before healthy servers must not be what limits them;
+            // where they are overloaded, one trial of more at once is short.
+            direction: Direction::Up,
             step_up: STEP_MAX,
             step_down: STEP_MAX,
             vain: 0,

@@ -62,7 +62,7 @@ impl Run {
     fn new((server, servers, stacked): Case, load: f64, seconds: u64, by_hand: bool) -> Self {
         let (peak, best) = peak(&server, servers);
         let phase = Phase { until: seconds * SECOND, server, rate: peak * load };
-        let mut world = World::new(servers, stacked && !by_hand, 9, phase);
+        let mut world = World::new(servers, stacked && !by_hand, 10, phase);
         world.by_hand = by_hand.then_some(best);
         world.run(&[phase]);
         Self(world.seconds, peak)
@@ -173,7 +173,7 @@ fn follows(before: Server, during: Server, servers: usize, load: f64) {
     let rate = peak(&before, servers).0 * load;
     let [first, second, third] = [(10, before), (22, during), (34, before)]
         .map(|(until, server)| Phase { until: until * SECOND, server, rate });
-    let mut world = World::new(servers, servers > 1, 9, first);
+    let mut world = World::new(servers, servers > 1, 10, first);
     world.run(&[first, second, third]);
     for (server, from) in [(before, 5), (during, 15), (before, 27)] {
         let run = Run(world.seconds[from..from + 5].to_vec(), peak(&server, servers).0);

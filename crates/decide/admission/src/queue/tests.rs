@@ -110,8 +110,8 @@ fn more_may_wait_while_the_limit_is_a_guess() {
     let join = |line: &mut Line<()>, at| line.push(arrival(Class::Normal, at), || (), at_ms(0));
     assert!((0..256).all(|flow| join(&mut line, flow).is_ok()));
     assert_eq!(join(&mut line, 256), Err(Reason::QueueFull));
-    assert!(line.next(false, at_ms(999)).is_none());
-    let refused = line.next(false, at_ms(1_010));
+    assert!(line.next(false, at_ms(199)).is_none());
+    let refused = line.next(false, at_ms(210));
     assert!(matches!(refused, Some(Called::Refuse { reason: Reason::QueueTimeout, .. })));
     gate.assume_found();
     assert_eq!(join(&mut line, 257), Err(Reason::QueueFull));
