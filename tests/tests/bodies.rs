@@ -20,12 +20,12 @@ fn sample() -> Sample {
     Sample::start("one", &["--service-time", "0ms", "--concurrency", "1000"])
 }
 
+fn setup(sample: &Sample) -> Setup {
+    Setup::at(&[sample.address()]).listen("limits = { body = \"1GiB\" }")
+}
+
 fn door(sample: &Sample) -> Door {
-    // Fifty transfers at once are more than a server that is not known yet would be given.
-    Setup::at(&[sample.address()])
-        .listen("limits = { body = \"1GiB\" }")
-        .pool("adaptive = false")
-        .start()
+    setup(sample).start()
 }
 
 fn hexadecimal(hash: Context) -> String {
@@ -140,7 +140,8 @@ fn downloads_arrive_whole() {
 #[test]
 fn fifty_transfers_at_once() {
     let sample = sample();
-    let door = door(&sample);
+    // Fifty at once are more than a server that is not known yet would be given.
+    let door = setup(&sample).pool("adaptive = false").start();
     std::thread::scope(|scope| {
         for number in 0..50 {
             let door = &door;

@@ -349,9 +349,7 @@ fn the_end_under_load_loses_nothing_that_was_taken() {
             peer.send(ok("worked"));
         }
     });
-    // What a door refuses that does not know its servers yet is not the end's doing.
-    let setup =
-        Setup::of(&[&backend]).pool("adaptive = false").more("[door]\nworkers = 2\ndrain = \"5s\"");
+    let setup = Setup::of(&[&backend]).more("[door]\nworkers = 2\ndrain = \"5s\"");
     let mut door = setup.start();
     let plan = Plan::new(door.first_address(), RATE);
     let load = plan.start();

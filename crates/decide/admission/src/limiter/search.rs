@@ -337,6 +337,8 @@ impl Search {
             // Nobody asks for so much, or something else is in the way: it need not be this limit.
             self.limit = self.window.limit.min(self.limit + self.limit.div_ceil(4));
             self.here = None;
+            // A wide step down would refuse those whom the servers have time for.
+            self.step_down = STEP_MIN;
         }
         self.in_vain(now)
     }
