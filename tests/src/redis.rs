@@ -77,6 +77,20 @@ impl Redis {
         }
     }
 
+    /// Sends a command of these words and returns what comes first, up to 64 bytes.
+    ///
+    /// # Panics
+    /// When it does not answer.
+    #[must_use]
+    #[track_caller]
+    pub fn ask(&self, words: &[&str]) -> String {
+        let mut command = format!("*{}\r\n", words.len());
+        for word in words {
+            command.push_str(&format!("${}\r\n{word}\r\n", word.len()));
+        }
+        ask(self.address, &command).expect("the server answers")
+    }
+
     fn listens(&mut self) -> bool {
         let (child, address) = (&mut self.child, self.address);
         let found = wait::look(|| {

@@ -178,6 +178,28 @@ fn two_doors_share_and_lose_and_find_their_server() {
 }
 
 #[test]
+fn a_question_that_nobody_waits_for_any_more_does_nothing() {
+    let redis = Redis::start();
+    let script = include_str!("../../crates/platform/quota/src/bank.lua");
+    let ask = |latest: &str| {
+        // A door that believes in two, and wants 3 of a burst of 40 at 200/s.
+        let door = ["door", "2000000", "2", latest];
+        redis.ask(
+            &[&["EVAL", script, "2", "doors", "key"], &door[..], &["5000", "40", "0", "3"]]
+                .concat(),
+        )
+    };
+    assert_eq!(ask("1000000"), "*0\r\n", "a second after the start of 2023");
+    assert_eq!(redis.ask(&["EXISTS", "doors", "key"]), ":0\r\n");
+    let answer = ask("1e18");
+    assert!(
+        answer.starts_with("*4\r\n:") && answer.ends_with("\r\n:1\r\n:3\r\n:0\r\n"),
+        "{answer}"
+    );
+    assert_eq!(redis.ask(&["EXISTS", "doors", "key"]), ":2\r\n");
+}
+
+#[test]
 fn what_one_door_does_not_use_the_other_may() {
     let backend = Backend::start(|_, peer| peer.send(ok("hello")));
     let redis = Redis::start();

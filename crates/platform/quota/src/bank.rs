@@ -4,13 +4,15 @@ use std::time::Duration;
 
 use model::configuration::{Rate, SharedQuotas};
 use redis::aio::MultiplexedConnection;
-use redis::{AsyncConnectionConfig, Client, RedisError, Script};
-use tokio::time::timeout;
+use redis::{AsyncConnectionConfig, Client, RedisError, Script, cmd};
+use tokio::time::{Instant, timeout};
 
 use crate::doors::COUNTED;
 
 /// Connecting takes several answers: greeting, password, database.
 const CONNECT_ANSWERS: u32 = 4;
+/// The start of 2023: from then on the script counts, in seconds of the server's clock.
+const EPOCH: u64 = 1_672_531_200;
 
 /// A question: charge some requests, and lease some more tokens.
 #[derive(Clone, Debug, PartialEq)]
@@ -61,6 +63,9 @@ pub(crate) struct Bank {
     prefix: String,
     door: String,
     timeout: Duration,
+    /// What the server's clock showed (us, since 2023), and when it was asked: it is this or a
+    /// little later there.
+    clock: (f64, Instant),
 }
 
 impl Bank {
@@ -71,12 +76,15 @@ impl Bank {
             AsyncConnectionConfig::new().set_connection_timeout(None).set_response_timeout(None);
         let patience = settings.timeout * CONNECT_ANSWERS;
         let opening = client.get_multiplexed_async_connection_with_config(&config);
-        let connection = match timeout(patience, opening).await {
-            Ok(opened) => opened.map_err(QuotaError::Server)?,
-            Err(_elapsed) => return Err(QuotaError::Late(patience)),
-        };
+        let mut connection = answered(patience, opening).await?;
+        let asked = Instant::now();
+        let time = cmd("TIME");
+        let time = time.query_async::<(u64, u64)>(&mut connection);
+        let (seconds, rest) = answered(settings.timeout, time).await?;
+        let clock = seconds.saturating_sub(EPOCH) as f64 * 1e6 + rest as f64;
         Ok(Self {
             connection,
+            clock: (clock, asked),
             script: Script::new(include_str!("bank.lua")),
             prefix: format!("{{{}}}:", settings.name),
             door: door.to_owned(),
@@ -86,7 +94,7 @@ impl Bank {
 
     /// Says that this door is there and asks all of `wants` in one call: how many doors there
     /// are, and the grants in the order of `wants`. Of `believed` doors those that do not ask
-    /// are left their part.
+    /// are left their part. A server that comes to it too late does nothing.
     pub(crate) async fn ask(
         &mut self,
         believed: u32,
@@ -94,19 +102,21 @@ impl Bank {
     ) -> Result<(u32, Vec<Grant>), QuotaError> {
         let mut call = self.script.prepare_invoke();
         call.key(format!("{}doors", self.prefix));
-        call.arg(&self.door).arg(micros(COUNTED)).arg(believed);
+        let (clock, asked) = (self.clock, Instant::now());
+        let latest = clock.0 + micros(asked - clock.1) + micros(self.timeout);
+        call.arg(&self.door).arg(micros(COUNTED)).arg(believed).arg(latest);
         for want in wants {
             call.key(format!("{}{}", self.prefix, want.key));
             call.arg(micros(want.rate.per) / f64::from(want.rate.count.max(1)));
             call.arg(want.burst).arg(want.charge).arg(want.tokens);
         }
         let answer = call.invoke_async::<Vec<u64>>(&mut self.connection);
-        let answer = match timeout(self.timeout, answer).await {
-            Ok(answer) => answer.map_err(QuotaError::Server)?,
-            Err(_elapsed) => return Err(QuotaError::Late(self.timeout)),
+        let answer = answered(self.timeout, answer).await?;
+        let expected = 2 + 2 * wants.len();
+        let [time, doors, grants @ ..] = &*answer else {
+            // By its clock it is too late, and it did nothing.
+            return Err(QuotaError::Late(self.timeout));
         };
-        let expected = 1 + 2 * wants.len();
-        let [doors, grants @ ..] = &*answer else { return Err(QuotaError::Answer(0, expected)) };
         if answer.len() != expected {
             return Err(QuotaError::Answer(answer.len(), expected));
         }
@@ -114,8 +124,20 @@ impl Bank {
             tokens: u32::try_from(pair[0]).unwrap_or(0).min(want.tokens),
             wait: Duration::from_micros(pair[1]),
         };
+        self.clock = (*time as f64, asked);
         let doors = u32::try_from(*doors).unwrap_or(u32::MAX);
         Ok((doors, grants.chunks_exact(2).zip(wants).map(grant).collect()))
+    }
+}
+
+/// What comes within this time.
+async fn answered<T>(
+    patience: Duration,
+    answer: impl Future<Output = Result<T, RedisError>>,
+) -> Result<T, QuotaError> {
+    match timeout(patience, answer).await {
+        Ok(answer) => answer.map_err(QuotaError::Server),
+        Err(_elapsed) => Err(QuotaError::Late(patience)),
     }
 }
 

@@ -260,20 +260,20 @@ pub(crate) fn send(client: &mut TcpStream, method: &str, path: &str, headers: &s
     client.write_all(head.as_bytes()).expect("the door reads");
 }
 
-/// The status and the body of a response that says its length.
+/// The status and the body of a response that says its length; what follows it stays unread.
 pub(crate) fn receive(client: &mut TcpStream) -> (u16, String) {
-    let mut text = String::new();
-    let mut bytes = [0; 4096];
-    loop {
-        let count = client.read(&mut bytes).expect("the door answers in time");
-        assert!(count > 0, "the connection ended after {text:?}");
-        text.push_str(std::str::from_utf8(&bytes[..count]).expect("it is text"));
-        let Some((head, body)) = text.split_once("\r\n\r\n") else { continue };
-        let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-        let length: usize = length.and_then(|text| text.parse().ok()).expect("it says its length");
-        if body.len() == length {
-            let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-            return (status.expect("it has a status"), body.to_owned());
-        }
+    let mut head = Vec::new();
+    while !head.ends_with(b"\r\n\r\n") {
+        let mut byte = [0];
+        let count = client.read(&mut byte).expect("the door answers in time");
+        assert!(count > 0, "the connection ended after {:?}", String::from_utf8_lossy(&head));
+        head.push(byte[0]);
     }
+    let head = String::from_utf8(head).expect("it is text");
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length: usize = length.and_then(|text| text.parse().ok()).expect("it says its length");
+    let mut body = vec![0; length];
+    client.read_exact(&mut body).expect("the whole body comes");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("it has a status"), String::from_utf8(body).expect("it is text"))
 }
