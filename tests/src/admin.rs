@@ -3,6 +3,7 @@
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::path::Path;
+use std::time::Duration;
 
 use crate::PATIENCE;
 
@@ -23,8 +24,22 @@ pub struct AdminAnswer {
 /// # Errors
 /// When nobody answers.
 pub fn ask(socket: &Path, head: &str, body: &str) -> std::io::Result<AdminAnswer> {
+    ask_within(PATIENCE, socket, head, body)
+}
+
+/// The same, where the answer may take longer: a text of megabytes is judged in seconds when the
+/// build is not optimized and the machine is busy.
+///
+/// # Errors
+/// When nobody answers within `patience`.
+pub fn ask_within(
+    patience: Duration,
+    socket: &Path,
+    head: &str,
+    body: &str,
+) -> std::io::Result<AdminAnswer> {
     let mut stream = UnixStream::connect(socket)?;
-    stream.set_read_timeout(Some(PATIENCE))?;
+    stream.set_read_timeout(Some(patience))?;
     write!(
         stream,
         "{head}\r\nHost: localhost\r\nConnection: close\r\nContent-Type: application/json\r\nContent-Length: {}\r\n\r\n{body}",

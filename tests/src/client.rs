@@ -50,8 +50,27 @@ impl Client {
     #[must_use]
     #[track_caller]
     pub fn connect_from(own: IpAddr, address: SocketAddr) -> Self {
+        Self::bind_and_connect(own, address, None)
+    }
+
+    /// The same, with room for about so many bytes that it has not read: what the system would
+    /// otherwise take in for a client that never reads is megabytes.
+    ///
+    /// # Panics
+    /// When it cannot connect.
+    #[must_use]
+    #[track_caller]
+    pub fn connect_narrow(own: IpAddr, address: SocketAddr, bytes: usize) -> Self {
+        Self::bind_and_connect(own, address, Some(bytes))
+    }
+
+    #[track_caller]
+    fn bind_and_connect(own: IpAddr, address: SocketAddr, room: Option<usize>) -> Self {
         let socket = socket2::Socket::new(Domain::for_address(address), Type::STREAM, None)
             .expect("sockets can be made");
+        if let Some(bytes) = room {
+            socket.set_recv_buffer_size(bytes).expect("a socket takes options");
+        }
         socket.bind(&SocketAddr::new(own, 0).into()).expect("loopback has more addresses");
         socket.connect_timeout(&address.into(), PATIENCE).expect("the door listens");
         Self::over(socket.into())

@@ -77,6 +77,8 @@ pub struct Door {
     /// Names and addresses of the listeners, in the order they were printed.
     listeners: Vec<(String, SocketAddr)>,
     stdout: Arc<Mutex<String>>,
+    /// Processes that another one took over from, oldest first.
+    retired: Vec<Child>,
 }
 
 impl Door {
@@ -94,8 +96,15 @@ impl Door {
         let folder = tempfile::tempdir().expect("temporary folders can be made");
         std::fs::write(folder.path().join("tidegate.toml"), whole(text, folder.path()))
             .expect("the folder is writable");
-        let (child, stdout) = run(folder.path());
-        let mut door = Self { child, status: None, folder, listeners: Vec::new(), stdout };
+        let (child, stdout) = run(folder.path(), None);
+        let mut door = Self {
+            child,
+            status: None,
+            folder,
+            listeners: Vec::new(),
+            stdout,
+            retired: Vec::new(),
+        };
         door.wait_for_listeners(text.matches("[listen.").count());
         door
     }
@@ -109,8 +118,41 @@ impl Door {
         self.child.kill().expect("the door runs");
         self.child.wait().expect("the door ends");
         let expected = self.listeners.len();
-        (self.child, self.stdout) = run(self.folder.path());
+        (self.child, self.stdout) = run(self.folder.path(), None);
         self.wait_for_listeners(expected);
+    }
+
+    /// Starts another process that takes over, and waits until it listens.
+    ///
+    /// # Panics
+    /// When it does not listen in time; with the log of all.
+    #[track_caller]
+    pub fn upgrade(&mut self) {
+        let expected = self.listeners.len();
+        let (child, stdout) = run(self.folder.path(), Some(&self.handover_socket()));
+        self.retired.push(std::mem::replace(&mut self.child, child));
+        self.stdout = stdout;
+        self.wait_for_listeners(expected);
+        let told = "the door that ran before retires";
+        let retired = self.retired.len();
+        let found = wait::look(|| (self.log().matches(told).count() >= retired).then_some(()));
+        assert!(found.is_some(), "the old process does not retire:\n{}", self.log());
+    }
+
+    /// Where another process asks to take over.
+    #[must_use]
+    pub fn handover_socket(&self) -> PathBuf {
+        self.folder().join("admin.sock.handover")
+    }
+
+    /// How many of the processes that another one took over from still run.
+    #[must_use]
+    pub fn retiring(&mut self) -> usize {
+        self.retired
+            .iter_mut()
+            .filter_map(|child| child.try_wait().ok())
+            .filter(Option::is_none)
+            .count()
     }
 
     /// `text` with what every test needs, as [`Door::start`] adds it.
@@ -313,12 +355,13 @@ impl Door {
 }
 
 /// Starts the binary with the configuration in `folder`; its log is appended to.
-fn run(folder: &Path) -> (Child, Arc<Mutex<String>>) {
+fn run(folder: &Path, from: Option<&Path>) -> (Child, Arc<Mutex<String>>) {
     let log = std::fs::File::options().create(true).append(true).open(folder.join("log"));
     let mut child = Command::new(binary())
         .arg("run")
         .arg("-c")
         .arg(folder.join("tidegate.toml"))
+        .args(from.map(|socket| format!("--take-over={}", socket.display())))
         .stdin(Stdio::null())
         .stdout(Stdio::piped())
         .stderr(log.expect("the folder is writable"))
@@ -337,6 +380,10 @@ impl Drop for Door {
     fn drop(&mut self) {
         if std::thread::panicking() {
             show(&self.log());
+        }
+        for retired in &mut self.retired {
+            drop(retired.kill());
+            drop(retired.wait());
         }
         if self.status.is_some() || !self.is_running() {
             return;

@@ -7,23 +7,28 @@
 //! Invariant: every port is chosen by the system and every file is in a folder of its own, so
 //! that all tests run side by side.
 
+pub mod acme;
 mod admin;
 mod backend;
+pub mod certificates;
 mod client;
 pub mod compared;
 mod door;
 mod echoes;
 pub mod fort;
+pub mod frames;
 pub mod load;
 mod message;
 mod redis;
 mod sample;
 mod setup;
+pub mod streams;
+pub mod tcp;
 mod wait;
 
 use std::time::Duration;
 
-pub use admin::{AdminAnswer, ask as ask_admin};
+pub use admin::{AdminAnswer, ask as ask_admin, ask_within as ask_admin_within};
 pub use backend::{Backend, Peer};
 pub use client::{Broken, Client, Wire};
 pub use door::{Door, Finished, binary, tidegate};
@@ -32,6 +37,7 @@ pub use message::{Fields, Request, Response, chunked, ok, response};
 pub use redis::{Redis, Valve};
 pub use sample::Sample;
 pub use setup::Setup;
+pub use tcp::TcpServer;
 pub use wait::{Gate, eventually, eventually_some};
 
 /// How long anything may take before a test gives up. Far above what is ever needed.

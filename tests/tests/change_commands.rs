@@ -61,6 +61,40 @@ impl Stage {
 }
 
 #[test]
+fn keys_of_clients_are_not_shown() {
+    let stage = Stage::raise();
+    let file = |key: &str| {
+        let client =
+            format!("[clients.partner]\nkey = {{ header = \"x-api-key\", value = \"{key}\" }}\n");
+        let path = stage.door.folder().join(format!("{key}.toml"));
+        std::fs::write(&path, stage.door.complete(&(text(&stage.samples, 1) + &client)))
+            .expect("the folder is writable");
+        path.display().to_string()
+    };
+    let (first, second) = (file("plain-secret-1"), file("plain-secret-2"));
+    stage.check(&["apply", &first, "--reason", "a partner"], 0, &["client partner"]);
+    stage.check(&["show"], 0, &["value = \"…\" }", "`--text` prints the text as it was applied"]);
+    assert_eq!(stage.json(&["show"])["masked"], true);
+    for arguments in [
+        vec!["show"],
+        vec!["show", "--json"],
+        vec!["history"],
+        vec!["diff", "1", "2"],
+        vec!["diff", "live", &second],
+        vec!["plan", &second],
+    ] {
+        let finished = stage.run(&arguments);
+        let said = finished.stdout + &finished.stderr;
+        let shown = said.replace(&first, "").replace(&second, "");
+        assert!(!shown.contains("plain-secret"), "{arguments:?}: {shown}");
+    }
+    // A new key is a difference, though not told.
+    stage.check(&["diff", "live", &second], 0, &["client partner"]);
+    let whole = stage.run(&["show", "--text"]).stdout;
+    assert_eq!(whole, std::fs::read_to_string(&first).unwrap());
+}
+
+#[test]
 fn a_change_is_planned_applied_shown_and_taken_back() {
     let stage = Stage::raise();
     let (two, three) = (stage.file(2), stage.file(3));

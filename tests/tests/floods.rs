@@ -179,7 +179,7 @@ impl Slow {
         match self {
             Self::Head => "GET / HTTP/1.1\r\nHost: a\r\nX: ",
             Self::Body => "POST /upload HTTP/1.1\r\nHost: a\r\nContent-Length: 1000000\r\n\r\n",
-            Self::Reader => "GET /bytes/10000000 HTTP/1.1\r\nHost: a\r\n\r\n",
+            Self::Reader => "GET /bytes/1000000 HTTP/1.1\r\nHost: a\r\n\r\n",
         }
     }
 }
@@ -195,7 +195,9 @@ fn slow(slow: Slow, count: usize) {
     let over = Arc::new(AtomicBool::new(false));
     let mut clients: Vec<Client> = (0..count)
         .map(|_| {
-            let mut client = Client::connect_from(FLOODER, door.first_address());
+            // A response that is far larger than this and what the door leaves to the kernel, and
+            // no larger: the server's work for gigabytes would be another attack.
+            let mut client = Client::connect_narrow(FLOODER, door.first_address(), 16 * 1_024);
             client.send(slow.begin());
             client
         })

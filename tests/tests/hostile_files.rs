@@ -7,7 +7,7 @@ use std::process::{Command, Stdio};
 use std::time::Duration;
 
 use black_box::load::{now, show};
-use black_box::{Backend, Client, Setup, ask_admin, binary, ok};
+use black_box::{Backend, Client, Setup, ask_admin_within, binary, ok};
 use serde_json::{Value, json};
 use tempfile::TempDir;
 
@@ -258,7 +258,7 @@ fn a_running_door_refuses_what_is_no_configuration() {
         let Ok(text) = String::from_utf8(bytes) else { continue };
         let order = json!({ "text": text, "reason": "hostile" }).to_string();
         let began = now();
-        let answer = ask_admin(&door.socket(), "POST /v1/apply HTTP/1.1", &order);
+        let answer = ask_admin_within(TIME_MAX, &door.socket(), "POST /v1/apply HTTP/1.1", &order);
         let took = began.elapsed();
         assert_eq!(client.get("/").status, 200, "{name}: the same connection is served");
         // What is larger than any text may be is not read to its end.

@@ -392,3 +392,32 @@ backend pages
         ],
     );
 }
+
+#[test]
+fn connections_passed_on_beside_a_site() {
+    let text = format!(
+        "{DEFAULTS}
+listen passed
+    mode tcp
+    bind {{listen}}
+    balance leastconn
+    server a {{a}} check
+    server b {{b}} disabled
+frontend web
+    bind {{more}} proto h1
+    option disable-h2-upgrade
+    default_backend c
+backend c
+    server c {{c}}
+"
+    );
+    check(
+        &text,
+        &[
+            "GET www.site.test /a?b=c",
+            "POST:10 www.site.test /form",
+            "UPGRADE www.site.test /live",
+            "more GET www.site.test /a?b=c",
+        ],
+    );
+}

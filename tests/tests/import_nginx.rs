@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use black_box::compared::{ask, named};
+use black_box::compared::{Seen, ask, named};
 use black_box::{Door, eventually, tidegate};
 
 /// Ports that nobody uses: all are bound at the same time, so that they differ.
@@ -41,10 +41,17 @@ impl Drop for Nginx {
     }
 }
 
-/// Serves `http`, the content of a block `http`, by nginx and, imported, by the door, and compares
-/// their answers. In the text `{one}` and `{two}` are addresses to listen on, and `{a}`, `{b}`,
-/// `{c}` are servers. A request begins with the number of the address it goes to.
+/// The answers of nginx and of the door to each request are the same; see [`both`].
 fn check(http: &str, requests: &[&str]) {
+    for (request, (ours, theirs)) in requests.iter().zip(both(http, requests)) {
+        assert_eq!(ours, theirs, "{request}");
+    }
+}
+
+/// Serves `http`, the content of a block `http`, by nginx and, imported, by the door, and gives
+/// the door's and nginx's answers. In the text `{one}` and `{two}` are addresses to listen on, and
+/// `{a}`, `{b}`, `{c}` are servers. A request begins with the number of the address it goes to.
+fn both(http: &str, requests: &[&str]) -> Vec<(Seen, Seen)> {
     let servers = ["a", "b", "c"].map(named);
     let ports = free_ports();
     let folder = tempfile::tempdir().expect("temporary folders can be made");
@@ -79,13 +86,14 @@ http {{
         own = own.replace(&format!("127.0.0.1:{port}"), "127.0.0.1:0");
     }
     let door = Door::start(&own);
-    for request in requests {
+    let answers = requests.iter().map(|request| {
         let (number, request) = request.split_once(' ').expect("a request begins with a number");
         let port = ports[usize::from(number == "2")];
         let theirs = ask(SocketAddr::from((Ipv4Addr::LOCALHOST, port)), request);
         let ours = ask(door.address(&format!("port-{port}")), request);
-        assert_eq!(ours, theirs, "{request}\n{own}");
-    }
+        (ours, theirs)
+    });
+    answers.collect()
 }
 
 #[test]
@@ -366,6 +374,31 @@ fn a_dashboard_with_a_live_channel_and_a_second_service() {
             "2 POST:7 stats.test /x",
         ],
     );
+}
+
+/// What `inexact-import` says of a `proxy_pass` with a path: nginx decodes, the door does not.
+#[test]
+fn escapes_of_reserved_characters_are_forwarded_as_they_came() {
+    let http = "server { listen {one}; limit_conn peers 20;
+          location / { proxy_pass http://{a}; }
+          location /kept/ { proxy_pass http://{a}/kept/; }
+          location /moved/ { proxy_pass http://{a}/new/; } }
+        server { listen {two}; location / { proxy_pass http://{b}; } limit_conn peers 20; }
+        limit_conn_zone $binary_remote_addr zone=peers:1m;";
+    let expected = [
+        ("/x%2Fy", "/x%2Fy", "/x%2Fy"),
+        ("/moved/x%20y", "/new/x%20y", "/new/x%20y"),
+        ("/moved/x%2Fy", "/new/x%2Fy", "/new/x/y"),
+        ("/moved/x%3By", "/new/x%3By", "/new/x;y"),
+        ("/kept/x%2Fy", "/kept/x%2Fy", "/kept/x/y"),
+    ];
+    let requests = expected.map(|(target, ..)| format!("1 GET a.test {target}"));
+    let answers = both(http, &requests.each_ref().map(String::as_str));
+    for ((target, ours, theirs), answers) in expected.into_iter().zip(answers) {
+        let received = |seen: Seen| seen.received.unwrap_or_default();
+        let received = (received(answers.0), received(answers.1));
+        assert_eq!(received, (format!("GET {ours} 0"), format!("GET {theirs} 0")), "{target}");
+    }
 }
 
 #[test]

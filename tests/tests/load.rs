@@ -153,6 +153,9 @@ fn wrong_usage_is_told_with_its_place() {
     check(&["run", here, "--request", "GET a"], "begin with /");
     check(&["run", "127.0.0.1:9/b", "--request", "GET /a"], "the URL says /b");
     check(&["run", here, "--sources", "10.0.0.0/8"], "127.0.0.0/8");
+    check(&["run", here, "--grpc", "--message", "0a05"], "neither hex: nor base64:");
+    check(&["run", here, "--grpc", "--request", "GET /a.B/C"], "gRPC asks with POST alone");
+    check(&["run", here, "--message", "hex:0a"], "--grpc");
     check(&["run", here, "--plan", "/nowhere.toml"], "cannot read /nowhere.toml");
     check(&["run", here, "--html", "/nowhere/r.html"], "/nowhere/r.html cannot be written");
     check(&["capacity", here, "--from", "9/s", "--to", "8/s"], "--from must not be above --to");
@@ -262,8 +265,7 @@ fn ctrl_c_ends_with_the_result_so_far() {
     assert_eq!(report["all"]["ok"], backend.requests().len(), "{report:#}");
 }
 
-/// nginx that serves a file at two addresses, and lets through 200 requests a second over both; ends
-/// when dropped.
+/// nginx at two addresses; ends when dropped.
 struct Nginx {
     child: Child,
     addresses: [SocketAddr; 2],
@@ -271,7 +273,39 @@ struct Nginx {
 }
 
 impl Nginx {
+    /// Serves a file, and lets through 200 requests a second over both addresses.
     fn limiting() -> Self {
+        Self::start(|dir, [one, two]| {
+            format!(
+                "limit_req_zone $binary_remote_addr zone=all:1m rate=200r/s;
+  server {{
+    listen {one};
+    listen {two};
+    location / {{ limit_req zone=all burst=8 nodelay; root {dir}; try_files /nginx.conf =404; }}
+  }}"
+            )
+        })
+    }
+
+    /// Speaks HTTP/2 alone, in the clear at the first address and over TLS at the second; each
+    /// connection is closed in good order after ten requests.
+    fn over_http2() -> Self {
+        Self::start(|dir, [one, two]| {
+            format!(
+                "keepalive_requests 10;
+  server {{
+    listen {one} http2;
+    listen {two} ssl http2;
+    ssl_certificate {dir}/c.pem;
+    ssl_certificate_key {dir}/k.pem;
+    location / {{ root {dir}; try_files /nginx.conf =404; }}
+    location /busy.Service/ {{ add_header grpc-status 14; return 200; }}
+  }}"
+            )
+        })
+    }
+
+    fn start(servers: impl FnOnce(&str, [SocketAddr; 2]) -> String) -> Self {
         let folder = folder();
         let unused = [(); 2].map(|()| {
             TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports")
@@ -280,8 +314,12 @@ impl Nginx {
             .each_ref()
             .map(|unused| unused.local_addr().expect("a listening socket has an address"));
         drop(unused);
-        let [one, two] = addresses;
-        let dir = folder.path().display();
+        let dir = folder.path().display().to_string();
+        let (certificate, key) = own_certificate();
+        for (name, text) in [("c.pem", certificate), ("k.pem", key)] {
+            std::fs::write(in_folder(&folder, name).0, text).expect("the folder is writable");
+        }
+        let servers = servers(&dir, addresses);
         let configuration = format!(
             "daemon off; master_process off; pid {dir}/pid; error_log {dir}/error.log crit;
 events {{ worker_connections 512; }}
@@ -289,12 +327,7 @@ http {{
   access_log off;
   client_body_temp_path {dir}/body; proxy_temp_path {dir}/proxy; fastcgi_temp_path {dir}/fastcgi;
   uwsgi_temp_path {dir}/uwsgi; scgi_temp_path {dir}/scgi;
-  limit_req_zone $binary_remote_addr zone=all:1m rate=200r/s;
-  server {{
-    listen {one};
-    listen {two};
-    location / {{ limit_req zone=all burst=8 nodelay; root {dir}; try_files /nginx.conf =404; }}
-  }}
+  {servers}
 }}
 "
         );
@@ -303,15 +336,22 @@ http {{
         let system = PathBuf::from("/usr/sbin/nginx");
         let program = if system.is_file() { system } else { PathBuf::from("nginx") };
         let child = Command::new(program)
-            .args(["-p", &dir.to_string(), "-c", &path])
+            .args(["-p", &dir, "-c", &path])
             .stdin(Stdio::null())
             .stderr(Stdio::null())
             .spawn()
             .expect("nginx is installed (Debian: apt-get install nginx-light)");
         let nginx = Self { child, addresses, _folder: folder };
-        eventually("nginx listens", || TcpStream::connect(two).is_ok());
+        eventually("nginx listens", || TcpStream::connect(addresses[1]).is_ok());
         nginx
     }
+}
+
+/// A certificate for this machine that nobody else signed, and its key, as PEM.
+fn own_certificate() -> (String, String) {
+    let made = rcgen::generate_simple_self_signed(vec!["127.0.0.1".to_owned()]);
+    let made = made.expect("certificates can be made");
+    (made.cert.pem(), made.signing_key.serialize_pem())
 }
 
 impl Drop for Nginx {
@@ -319,6 +359,46 @@ impl Drop for Nginx {
         drop(self.child.kill());
         drop(self.child.wait());
     }
+}
+
+#[test]
+fn nginx_is_asked_over_http2() {
+    let nginx = Nginx::over_http2();
+    let [clear, tls] = nginx.addresses;
+    let load = |url: &str, more: &[&str]| {
+        let common = [url, "--http2", "--rate", "10/s", "--for", "2s", "--json"];
+        json(&load(&[&common[..], more].concat()))
+    };
+    for report in [
+        load(&url(clear), &[]),
+        load(&format!("https://{tls}/"), &["--insecure"]),
+        load(&url(clear), &["--streams", "1"]),
+    ] {
+        assert_eq!(report["all"]["ok"], 20, "{report:#}");
+        let connects = report["all"]["connects"].as_u64();
+        assert!(connects.is_some_and(|connects| (2..=20).contains(&connects)), "{report:#}");
+    }
+    let report = load(&url(clear), &["--body", "a=b"]);
+    assert_eq!(report["all"]["statuses"]["405"], 20, "{report:#}");
+}
+
+#[test]
+fn the_status_of_grpc_is_the_outcome() {
+    let nginx = Nginx::over_http2();
+    let url = format!("http://{}/busy.Service/Ask", nginx.addresses[0]);
+    let run = [&*url, "--grpc", "--message", "hex:0a01", "--rate", "20/s", "--for", "1s"];
+    let finished = load(&[&run[..], &["--json", "--fail-if", "errors > 1%"]].concat());
+    assert_eq!(finished.code, Some(3), "{finished:?}");
+    let report = json(&finished);
+    assert_eq!(report["all"]["failures"]["grpc-14 UNAVAILABLE"], 20, "{report:#}");
+    let folder = folder();
+    let (plan, plan_path) = in_folder(&folder, "plan.toml");
+    let table = "[load.asks]\nprotocol = \"grpc\"\nstreams = 10\nrate = \"20/s\"\nfor = \"1s\"\n\
+                 requests = [{ target = \"/busy.Service/Ask\", message = \"base64:CgE=\" }]\n";
+    std::fs::write(&plan, table).expect("the folder is writable");
+    let url = format!("http://{}/", nginx.addresses[0]);
+    let report = json(&load(&[&url, "--plan", &plan_path, "--json"]));
+    assert_eq!(report["all"]["failures"]["grpc-14 UNAVAILABLE"], 20, "{report:#}");
 }
 
 #[test]

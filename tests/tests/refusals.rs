@@ -220,22 +220,68 @@ fn connections_of_one_address_are_limited() {
     assert!(door.metric("tidegate_connections_refused_total", &label) >= 1.0);
 }
 
+/// A server that answers `/held` once the gate is open, and everything else at once.
+fn holding(gate: &Gate) -> Backend {
+    let gate = gate.clone();
+    Backend::start(move |request, peer| {
+        if request.target == "/held" {
+            gate.wait();
+        }
+        peer.send(ok(""));
+    })
+}
+
+/// A client whose request the server holds.
+fn held(door: &Door, backend: &Backend) -> Client {
+    let before = backend.requests().len();
+    let mut client = Client::to(door);
+    client.send("GET /held HTTP/1.1\r\nHost: localhost\r\n\r\n");
+    eventually("the server has the request", || backend.requests().len() > before);
+    client
+}
+
 #[test]
 fn connections_of_a_listener_and_of_the_door_are_limited() {
-    let backend = Backend::answering(ok(""));
     for (listen, door) in
         [("limits = { connections = 2 }", ""), ("", "[door]\nworkers = 1\nconnections = 2\n")]
     {
+        let gate = Gate::closed();
+        let backend = holding(&gate);
         let door = Setup::of(&[&backend]).listen(listen).more(door).start();
-        let mut kept = [Client::to(&door), Client::to(&door)];
-        for client in &mut kept {
-            assert_eq!(client.get("/").status, 200);
-        }
+        let mut kept = [held(&door, &backend), held(&door, &backend)];
         let response = Client::to(&door).get("/");
         assert_eq!(response.status, 503, "{listen}");
+        gate.open();
         for client in &mut kept {
+            assert_eq!(client.response().status, 200, "{listen}");
+        }
+    }
+}
+
+#[test]
+fn idle_connections_make_room_and_busy_ones_stay() {
+    for (listen, door) in
+        [("limits = { connections = 4 }", ""), ("", "[door]\nworkers = 1\nconnections = 4\n")]
+    {
+        let gate = Gate::closed();
+        let backend = holding(&gate);
+        let door = Setup::of(&[&backend]).listen(listen).more(door).start();
+        let mut busy = held(&door, &backend);
+        let mut idle = [Client::to(&door), Client::to(&door), Client::to(&door)];
+        for client in &mut idle {
             assert_eq!(client.get("/").status, 200, "{listen}");
         }
+        // Those that were used a moment ago are left alone: until then the new one is refused.
+        eventually("a new client is served", || {
+            let mut client = Client::to(&door);
+            client.send("GET / HTTP/1.1\r\nHost: a\r\n\r\n");
+            client.try_response(false).is_ok_and(|response| response.status == 200)
+        });
+        idle[0].expect_closed();
+        let label = ["reason=\"too_many_connections\""];
+        assert!(door.metric("tidegate_idle_connections_closed_total", &label) >= 1.0, "{listen}");
+        gate.open();
+        assert_eq!(busy.response().status, 200, "{listen}");
     }
 }
 

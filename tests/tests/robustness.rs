@@ -3,7 +3,7 @@
 use std::net::TcpListener;
 use std::time::Duration;
 
-use black_box::{Backend, Broken, Client, Setup, chunked, eventually, ok};
+use black_box::{Backend, Broken, Client, Gate, Setup, chunked, eventually, ok};
 
 /// Answers with the method, the target and the body.
 fn echo() -> Backend {
@@ -296,18 +296,26 @@ fn ipv6() {
 
 #[test]
 fn limits_hold_over_all_workers() {
-    let backend = echo();
     for limit in ["limits = { connections_per_address = 8 }", "limits = { connections = 8 }"] {
+        let gate = Gate::closed();
+        let backend = Backend::start({
+            let gate = gate.clone();
+            move |_, peer| {
+                gate.wait();
+                peer.send(ok(""));
+            }
+        });
         let door = Setup::of(&[&backend]).listen(limit).more("[door]\nworkers = 4").start();
-        let mut kept = Vec::new();
-        for n in 0..8 {
-            let mut client = Client::to(&door);
-            assert_eq!(client.get("/").status, 200, "{limit}: connection {n} of 8");
-            kept.push(client);
-        }
-        assert_eq!(Client::to(&door).get("/").status, 503, "{limit}: the ninth of 8");
+        // Busy ones: an idle one would make room.
+        let mut kept: Vec<Client> = (0..8).map(|_| Client::to(&door)).collect();
         for client in &mut kept {
-            assert_eq!(client.get("/").status, 200, "{limit}");
+            client.send("GET / HTTP/1.1\r\nHost: localhost\r\n\r\n");
+        }
+        eventually("the server has all requests", || backend.requests().len() == 8);
+        assert_eq!(Client::to(&door).get("/").status, 503, "{limit}: the ninth of 8");
+        gate.open();
+        for client in &mut kept {
+            assert_eq!(client.response().status, 200, "{limit}");
         }
     }
 }

@@ -2,141 +2,18 @@
 
 use std::io::{Read, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
-use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::thread::JoinHandle;
 
-use black_box::{Backend, Client, Door, PATIENCE, Setup, eventually, ok};
-use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
-use rustls::{
-    ClientConfig, ClientConnection, HandshakeKind, RootCertStore, ServerConfig, ServerConnection,
-    StreamOwned, SupportedProtocolVersion,
+use black_box::certificates::{
+    Authority, Issued, certificate, client, connect, get, handshake, listen, write,
 };
-use rustls_pki_types::{CertificateDer, PrivateKeyDer, ServerName};
-use tempfile::TempDir;
-
-/// A certificate authority with a folder for what it issues.
-struct Authority {
-    folder: TempDir,
-    issuer: CertifiedIssuer<'static, KeyPair>,
-}
-
-/// What was issued: files, and the same in memory.
-#[derive(Debug)]
-struct Issued {
-    file: String,
-    folder: PathBuf,
-    der: CertificateDer<'static>,
-    key: Vec<u8>,
-}
-
-impl Authority {
-    fn new() -> Self {
-        Self::named("Authority of a test")
-    }
-
-    fn named(name: &str) -> Self {
-        let mut params = CertificateParams::default();
-        params.is_ca = IsCa::Ca(BasicConstraints::Unconstrained);
-        params.distinguished_name.push(rcgen::DnType::CommonName, name);
-        let key = KeyPair::generate().expect("keys can be made");
-        let issuer = CertifiedIssuer::self_signed(params, key).expect("it signs itself");
-        let folder = tempfile::tempdir().expect("temporary folders can be made");
-        std::fs::write(folder.path().join("roots.pem"), issuer.pem()).expect("it is writable");
-        Self { folder, issuer }
-    }
-
-    fn roots(&self) -> PathBuf {
-        self.folder.path().join("roots.pem")
-    }
-
-    /// Issues for these names into `file.pem` and `file.key`, over what was there.
-    fn issue(&self, file: &str, names: &[&str]) -> Issued {
-        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
-        let params = CertificateParams::new(names).expect("the names are valid");
-        let key = KeyPair::generate().expect("keys can be made");
-        let certificate = params.signed_by(&key, &self.issuer).expect("the authority signs");
-        let folder = self.folder.path().to_owned();
-        write(&folder.join(format!("{file}.pem")), &certificate.pem());
-        write(&folder.join(format!("{file}.key")), &key.serialize_pem());
-        let (der, key) = (certificate.der().clone(), key.serialize_der());
-        Issued { file: file.to_owned(), folder, der, key }
-    }
-
-    /// A client's configuration that trusts this authority, and offers these protocols.
-    fn client(&self, protocols: &[&str]) -> Arc<ClientConfig> {
-        self.client_speaking(protocols, rustls::ALL_VERSIONS)
-    }
-
-    fn client_speaking(
-        &self,
-        protocols: &[&str],
-        versions: &[&'static SupportedProtocolVersion],
-    ) -> Arc<ClientConfig> {
-        let mut roots = RootCertStore::empty();
-        roots.add(self.issuer.der().clone()).expect("the authority is well-formed");
-        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
-        let mut config = ClientConfig::builder_with_provider(provider)
-            .with_protocol_versions(versions)
-            .expect("the provider speaks these")
-            .with_root_certificates(roots)
-            .with_no_client_auth();
-        config.alpn_protocols = protocols.iter().map(|name| name.as_bytes().to_vec()).collect();
-        Arc::new(config)
-    }
-}
-
-fn write(path: &Path, text: &str) {
-    std::fs::write(path, text).expect("the folder is writable");
-}
-
-/// Lines of `[listen.web]` for these certificates.
-fn listen(issued: &[&Issued], more: &str) -> String {
-    let files: Vec<String> = issued
-        .iter()
-        .map(|Issued { file, folder, .. }| {
-            let path = folder.join(file);
-            let path = path.display();
-            format!("{{ certificate = \"{path}.pem\", key = \"{path}.key\" }}")
-        })
-        .collect();
-    format!("tls = {{ certificates = [{}]{more} }}", files.join(", "))
-}
-
-type Tls = StreamOwned<ClientConnection, TcpStream>;
-
-/// Completes a handshake, asking for `name`.
-fn handshake(door: &Door, config: &Arc<ClientConfig>, name: &str) -> Result<Tls, std::io::Error> {
-    let name = ServerName::try_from(name.to_owned()).expect("the name is valid");
-    let connection = ClientConnection::new(Arc::clone(config), name).expect("a valid client");
-    let socket = TcpStream::connect(door.first_address()).expect("the door listens");
-    socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
-    let mut stream = StreamOwned::new(connection, socket);
-    while stream.conn.is_handshaking() {
-        stream.conn.complete_io(&mut stream.sock)?;
-    }
-    Ok(stream)
-}
-
-#[track_caller]
-fn connect(door: &Door, config: &Arc<ClientConfig>, name: &str) -> Tls {
-    handshake(door, config, name).unwrap_or_else(|error| panic!("{name}: {error}"))
-}
-
-fn client(stream: Tls) -> Client {
-    let socket = stream.sock.try_clone().expect("a socket can be cloned");
-    Client::over_wire(Box::new(stream), socket)
-}
-
-fn certificate(stream: &Tls) -> CertificateDer<'static> {
-    let chain = stream.conn.peer_certificates().expect("the door showed its certificate");
-    chain[0].clone().into_owned()
-}
-
-fn get(host: &str) -> String {
-    format!("GET / HTTP/1.1\r\nHost: {host}\r\n\r\n")
-}
+use black_box::{Backend, Client, PATIENCE, Setup, eventually, ok};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{HandshakeKind, RootCertStore, ServerConfig, ServerConnection, StreamOwned};
+use rustls_pki_types::PrivateKeyDer;
 
 #[test]
 fn the_certificate_follows_the_name() {
@@ -190,11 +67,12 @@ fn without_a_name_the_first_certificate_is_shown() {
 }
 
 #[test]
-fn only_http_1_is_agreed_on() {
+fn only_http_1_is_agreed_on_where_the_other_is_off() {
     let authority = Authority::new();
     let issued = authority.issue("web", &["web.test"]);
     let backend = Backend::answering(ok("hello"));
-    let door = Setup::of(&[&backend]).listen(&listen(&[&issued], "")).start();
+    let door =
+        Setup::of(&[&backend]).listen(&listen(&[&issued], "")).listen("http2 = false").start();
     let both = connect(&door, &authority.client(&["h2", "http/1.1"]), "web.test");
     assert_eq!(both.conn.alpn_protocol(), Some(&b"http/1.1"[..]));
     let refused = handshake(&door, &authority.client(&["h2"]), "web.test").unwrap_err();
@@ -351,12 +229,25 @@ struct TlsServer {
 
 impl TlsServer {
     fn start(issued: &Issued) -> Self {
+        Self::with(issued, WebPkiClientVerifier::no_client_auth())
+    }
+
+    /// One that serves only those with a certificate of this authority.
+    fn asking(issued: &Issued, authority: &Authority) -> Self {
+        let mut roots = RootCertStore::empty();
+        roots.add(authority.issuer.der().clone()).expect("the authority is well-formed");
+        let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
+        let verifier = WebPkiClientVerifier::builder_with_provider(Arc::new(roots), provider);
+        Self::with(issued, verifier.build().expect("there are roots"))
+    }
+
+    fn with(issued: &Issued, verifier: Arc<dyn ClientCertVerifier>) -> Self {
         let provider = Arc::new(rustls::crypto::aws_lc_rs::default_provider());
         let key = PrivateKeyDer::try_from(issued.key.clone()).expect("a key is a key");
         let config = ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .expect("the provider speaks these")
-            .with_no_client_auth()
+            .with_client_cert_verifier(verifier)
             .with_single_cert(vec![issued.der.clone()], key)
             .expect("key and certificate fit");
         let config = Arc::new(config);
@@ -420,6 +311,34 @@ fn answer(socket: TcpStream, config: Arc<ServerConfig>, handshakes: &Mutex<Vec<O
             drop(stream.write_all(&ok("secret")));
         }
     }
+}
+
+#[test]
+fn servers_see_the_certificate_of_the_door() {
+    let authority = Authority::new();
+    let server = TlsServer::asking(&authority.issue("server", &["server.test"]), &authority);
+    let door_is = authority.issue("door", &["door.test"]);
+    let tls = |more: &str| {
+        let roots = authority.roots();
+        format!("tls = {{ server_name = \"server.test\", roots = \"{}\"{more} }}", roots.display())
+    };
+    let folder = door_is.folder.display();
+    let shown = format!(
+        ", certificate = {{ certificate = \"{folder}/door.pem\", key = \"{folder}/door.key\" }}"
+    );
+    for (more, expected) in [(&*shown, 200), ("", 502)] {
+        let door = Setup::at(&[server.address]).pool(&tls(more)).start();
+        assert_eq!(Client::to(&door).get("/").status, expected, "{more}");
+    }
+    // A new one is shown as soon as its files are there: one that the server does not know.
+    let door = Setup::at(&[server.address]).pool(&tls(&shown)).pool("idle_max = 0").start();
+    assert_eq!(Client::to(&door).get("/").status, 200);
+    let others = Authority::named("A stranger");
+    let stranger = others.issue("door", &["door.test"]);
+    for file in ["door.pem", "door.key"] {
+        std::fs::copy(stranger.folder.join(file), door_is.folder.join(file)).unwrap();
+    }
+    eventually("the server refuses it", || Client::to(&door).get("/").status == 502);
 }
 
 #[test]

@@ -11,6 +11,8 @@ mod delayed;
 mod doors;
 mod epoll;
 mod forwarder;
+mod grpc_backend;
+mod h2load;
 mod http;
 mod idle;
 mod load;
@@ -47,6 +49,8 @@ pub(crate) enum Part {
     Confine(processes::ConfineOptions),
     /// Answer requests with fixed bodies.
     Backend(backend::Options),
+    /// Answer gRPC calls with a fixed message.
+    GrpcBackend(grpc_backend::Options),
     /// Answer each request after a known time.
     Delayed(delayed::Options),
     /// Measure the admission of requests that are let in.
@@ -73,6 +77,7 @@ pub(crate) fn run_part(part: &Part) -> anyhow::Result<Outcome> {
     match part {
         Part::Confine(options) => processes::confine(options).map(|()| Outcome::Clean),
         Part::Backend(options) => backend::run(options).map(|()| Outcome::Clean),
+        Part::GrpcBackend(options) => grpc_backend::part(options).map(|()| Outcome::Clean),
         Part::Delayed(options) => delayed::run(options).map(|()| Outcome::Clean),
         Part::Admit(options) => refusal::part(options).map(|()| Outcome::Clean),
         Part::Forward(options) => forwarder::run(options).map(|()| Outcome::Clean),

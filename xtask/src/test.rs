@@ -19,10 +19,12 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 9] = [
+const NEEDS: [Need; 12] = [
     Need { name: "nginx", package: "nginx-light", present: || shell::find("nginx").is_some() },
+    Need { name: "pebble", package: "pebble", present: || shell::find("pebble").is_some() },
     Need { name: "haproxy", package: "haproxy", present: || shell::find("haproxy").is_some() },
     Need { name: "wrk", package: "wrk", present: || shell::find("wrk").is_some() },
+    Need { name: "nghttp", package: "nghttp2-client", present: || shell::find("nghttp").is_some() },
     Need { name: "curl", package: "curl", present: || shell::find("curl").is_some() },
     Need { name: "openssl", package: "openssl", present: || shell::find("openssl").is_some() },
     Need { name: "python3", package: "python3", present: || shell::find("python3").is_some() },
@@ -34,6 +36,15 @@ const NEEDS: [Need; 9] = [
             ["/usr/bin/python3", "python3"]
                 .iter()
                 .any(|python| shell::succeeds(python, &["-c", "import requests"]))
+        },
+    },
+    Need {
+        name: "grpcio for Python",
+        package: "python3-grpcio",
+        present: || {
+            ["/usr/bin/python3", "python3"]
+                .iter()
+                .any(|python| shell::succeeds(python, &["-c", "import grpc"]))
         },
     },
     Need {

@@ -30,7 +30,7 @@ struct Bar {
 /// Memory per idle keep-alive connection, in bytes.
 const IDLE_BYTES_MAX: f64 = 4096.0;
 
-const BARS: [Bar; 8] = [
+const BARS: [Bar; 12] = [
     bar(Scenario::Small, Against::Peer(Kind::Nginx), 0.85),
     bar(Scenario::Small, Against::Peer(Kind::Haproxy), 0.80),
     bar(Scenario::Large, Against::Peer(Kind::Nginx), 0.85),
@@ -38,6 +38,10 @@ const BARS: [Bar; 8] = [
     bar(Scenario::Connections, Against::Peer(Kind::Nginx), 1.0),
     bar(Scenario::Paced, Against::Peer(Kind::Nginx), 0.97),
     bar(Scenario::Tls, Against::BetterPeer, 1.0),
+    bar(Scenario::Http2, Against::BetterPeer, 1.0),
+    bar(Scenario::Http2Tls, Against::BetterPeer, 1.0),
+    bar(Scenario::Grpc, Against::BetterPeer, 1.0),
+    bar(Scenario::GrpcTls, Against::BetterPeer, 1.0),
     bar(Scenario::Memory, Against::Itself, IDLE_BYTES_MAX),
 ];
 

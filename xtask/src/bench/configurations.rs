@@ -12,7 +12,13 @@ pub(super) struct Places<'a> {
     pub(super) folder: &'a Path,
     pub(super) plain_port: u16,
     pub(super) tls_port: u16,
+    /// HTTP/2 without TLS, of the peers that have it apart.
+    pub(super) http2_port: u16,
+    /// gRPC without TLS, and with.
+    pub(super) grpc_port: u16,
+    pub(super) grpc_tls_port: u16,
     pub(super) backend_port: u16,
+    pub(super) grpc_backend_port: u16,
 }
 
 /// The certificate's file name in the folder.
@@ -24,6 +30,7 @@ pub(super) const BOTH: &str = "both.pem";
 
 pub(super) fn tidegate(places: Places<'_>) -> String {
     let Places { plain_port, tls_port, backend_port, .. } = places;
+    let Places { http2_port, grpc_port, grpc_tls_port, grpc_backend_port, .. } = places;
     let folder = places.folder.display();
     format!(
         r#"[door]
@@ -37,21 +44,42 @@ address = "127.0.0.1:{plain_port}"
 address = "127.0.0.1:{tls_port}"
 tls = {{ certificates = [{{ certificate = "{folder}/{CERTIFICATE}", key = "{folder}/{KEY}" }}] }}
 
+[listen.http2]
+address = "127.0.0.1:{http2_port}"
+
+[listen.grpc]
+address = "127.0.0.1:{grpc_port}"
+
+[listen.grpc-secure]
+address = "127.0.0.1:{grpc_tls_port}"
+tls = {{ certificates = [{{ certificate = "{folder}/{CERTIFICATE}", key = "{folder}/{KEY}" }}] }}
+
 [pools.api]
 servers = ["127.0.0.1:{backend_port}"]
 balance = "p2c"
 check = {{ path = "/health", interval = "1s" }}
 
+[pools.calls]
+servers = ["127.0.0.1:{grpc_backend_port}"]
+protocol = "http2"
+balance = "p2c"
+check = {{ tcp = true, interval = "1s" }}
+
 [routes.api]
+listen = ["web", "secure", "http2"]
 path = "/"
 pool = "api"
+
+[routes.calls]
+listen = ["grpc", "grpc-secure"]
+path = "/"
+pool = "calls"
 
 [admin]
 socket = "{folder}/admin.sock"
 
 [[allow]]
 rule = "single-server"
-at = "pools.api"
 reason = "the door is measured, in front of one server that is never the limit"
 "#
     )
@@ -59,6 +87,7 @@ reason = "the door is measured, in front of one server that is never the limit"
 
 pub(super) fn nginx(places: Places<'_>) -> String {
     let Places { plain_port, tls_port, backend_port, .. } = places;
+    let Places { http2_port, grpc_port, grpc_tls_port, grpc_backend_port, .. } = places;
     let folder = places.folder.display();
     // Workers of a master that runs as root change to another user, who may not enter here.
     let user = if rustix::process::geteuid().is_root() { "user root;" } else { "" };
@@ -87,9 +116,20 @@ http {{
         keepalive 256;
         keepalive_requests 1000000000;
     }}
+    upstream calls {{
+        server 127.0.0.1:{grpc_backend_port};
+        keepalive 256;
+        keepalive_requests 1000000000;
+    }}
+    server {{
+        listen 127.0.0.1:{grpc_port} http2 backlog=4096;
+        listen 127.0.0.1:{grpc_tls_port} ssl http2 backlog=4096;
+        location / {{ grpc_pass grpc://calls; }}
+    }}
     server {{
         listen 127.0.0.1:{plain_port} backlog=4096;
-        listen 127.0.0.1:{tls_port} ssl backlog=4096;
+        listen 127.0.0.1:{http2_port} http2 backlog=4096;
+        listen 127.0.0.1:{tls_port} ssl http2 backlog=4096;
         location / {{
             proxy_pass http://api;
             proxy_http_version 1.1;
@@ -103,6 +143,7 @@ http {{
 
 pub(super) fn haproxy(places: Places<'_>) -> String {
     let Places { plain_port, tls_port, backend_port, .. } = places;
+    let Places { http2_port, grpc_port, grpc_tls_port, grpc_backend_port, .. } = places;
     let folder = places.folder.display();
     format!(
         r"global
@@ -117,10 +158,17 @@ defaults
     http-reuse always
 frontend web
     bind 127.0.0.1:{plain_port} backlog 4096
-    bind 127.0.0.1:{tls_port} backlog 4096 ssl crt {folder}/{BOTH} ssl-min-ver TLSv1.3
+    bind 127.0.0.1:{http2_port} backlog 4096 proto h2
+    bind 127.0.0.1:{tls_port} backlog 4096 ssl crt {folder}/{BOTH} ssl-min-ver TLSv1.3 alpn h2,http/1.1
     default_backend api
+frontend calls
+    bind 127.0.0.1:{grpc_port} backlog 4096 proto h2
+    bind 127.0.0.1:{grpc_tls_port} backlog 4096 ssl crt {folder}/{BOTH} ssl-min-ver TLSv1.3 alpn h2
+    default_backend calls
 backend api
     server one 127.0.0.1:{backend_port}
+backend calls
+    server one 127.0.0.1:{grpc_backend_port} proto h2
 "
     )
 }

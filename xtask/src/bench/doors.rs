@@ -39,6 +39,18 @@ impl Kind {
     pub(super) fn speaks_tls(self) -> bool {
         self != Self::Forwarder
     }
+
+    /// Envoy takes part in the scenarios of HTTP/1 only.
+    pub(super) fn speaks_http2(self) -> bool {
+        !matches!(self, Self::Forwarder | Self::Envoy)
+    }
+}
+
+/// The ports of the servers behind the doors.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Backends {
+    pub(super) http: u16,
+    pub(super) grpc: u16,
 }
 
 /// A kind of door with the program it runs.
@@ -55,6 +67,9 @@ pub(super) struct Door {
     pub(super) running: Running,
     pub(super) plain_port: u16,
     pub(super) tls_port: u16,
+    pub(super) http2_port: u16,
+    pub(super) grpc_port: u16,
+    pub(super) grpc_tls_port: u16,
 }
 
 /// Finds the programs of these doors; only Envoy may be missing.
@@ -90,9 +105,9 @@ pub(super) fn find(
 
 impl Program {
     /// Writes the configuration, starts the door on its core, waits until it listens.
-    pub(super) fn start(&self, workshop: &Workshop, backend_port: u16) -> anyhow::Result<Door> {
+    pub(super) fn start(&self, workshop: &Workshop, backends: Backends) -> anyhow::Result<Door> {
         let name = self.kind.name();
-        let [plain_port, tls_port] = free_ports()?;
+        let [plain_port, tls_port, http2_port, grpc_port, grpc_tls_port] = free_ports()?;
         // Two of a kind may run at once, and each has an admin socket, a log, a pid file.
         let unique = format!("{name}-{plain_port}");
         let folder = workshop.folder.join(&unique);
@@ -100,14 +115,27 @@ impl Program {
         for file in [configurations::CERTIFICATE, configurations::KEY, configurations::BOTH] {
             std::fs::copy(workshop.folder.join(file), folder.join(file))?;
         }
-        let places = Places { folder: &folder, plain_port, tls_port, backend_port };
+        let places = Places {
+            folder: &folder,
+            plain_port,
+            tls_port,
+            http2_port,
+            grpc_port,
+            grpc_tls_port,
+            backend_port: backends.http,
+            grpc_backend_port: backends.grpc,
+        };
         let command = self.command(places)?;
         let mut running = workshop.start(&unique, workshop.door_core, &command)?;
         running.await_port(plain_port)?;
         if self.kind.speaks_tls() {
             running.await_port(tls_port)?;
         }
-        Ok(Door { kind: self.kind, running, plain_port, tls_port })
+        if self.kind.speaks_http2() {
+            running.await_port(grpc_port)?;
+        }
+        let kind = self.kind;
+        Ok(Door { kind, running, plain_port, tls_port, http2_port, grpc_port, grpc_tls_port })
     }
 
     fn command(&self, places: Places<'_>) -> anyhow::Result<Vec<String>> {

@@ -12,13 +12,16 @@ use serde::Serialize;
 
 use super::bars::{self, Verdict};
 use super::configurations;
-use super::doors::{self, Door, Kind, Program};
+use super::doors::{self, Backends, Door, Kind, Program};
 use super::processes::{self, Running, Workshop};
-use super::{idle, pacer, summary, wrk};
+use super::{grpc_backend, h2load, idle, pacer, summary, wrk};
 use crate::{Outcome, say, shell};
 
 /// Connections of the saturated scenarios.
 const CONNECTIONS: u32 = 64;
+
+/// The file of the message that a gRPC call sends.
+const MESSAGE: &str = "message";
 
 /// Requests per second of the paced scenario.
 const PACED_RATE: u32 = 10_000;
@@ -78,13 +81,35 @@ pub(super) enum Scenario {
     Paced,
     /// `small` over TLS 1.3.
     Tls,
+    /// HTTP/2 without TLS: 16 connections of 8 streams, 100-byte bodies, HTTP/1 to the server.
+    Http2,
+    /// The same over TLS 1.3.
+    #[value(name = "http2-tls")]
+    #[serde(rename = "http2-tls")]
+    Http2Tls,
+    /// gRPC calls of 100 bytes each way, HTTP/2 on both sides, without TLS.
+    Grpc,
+    /// The same over TLS 1.3 towards the client.
+    #[value(name = "grpc-tls")]
+    #[serde(rename = "grpc-tls")]
+    GrpcTls,
     /// Resident memory per idle keep-alive connection.
     Memory,
 }
 
 impl Scenario {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Small, Self::Large, Self::Connections, Self::Paced, Self::Tls, Self::Memory];
+    pub(super) const ALL: [Self; 10] = [
+        Self::Small,
+        Self::Large,
+        Self::Connections,
+        Self::Paced,
+        Self::Tls,
+        Self::Http2,
+        Self::Http2Tls,
+        Self::Grpc,
+        Self::GrpcTls,
+        Self::Memory,
+    ];
 
     pub(super) fn name(self) -> &'static str {
         match self {
@@ -93,8 +118,20 @@ impl Scenario {
             Self::Connections => "connections",
             Self::Paced => "paced",
             Self::Tls => "tls",
+            Self::Http2 => "http2",
+            Self::Http2Tls => "http2-tls",
+            Self::Grpc => "grpc",
+            Self::GrpcTls => "grpc-tls",
             Self::Memory => "memory",
         }
+    }
+
+    fn is_http2(self) -> bool {
+        matches!(self, Self::Http2 | Self::Http2Tls | Self::Grpc | Self::GrpcTls)
+    }
+
+    fn is_grpc(self) -> bool {
+        matches!(self, Self::Grpc | Self::GrpcTls)
     }
 
     pub(super) fn unit(self) -> &'static str {
@@ -167,6 +204,8 @@ pub(super) fn run(options: &Options) -> anyhow::Result<Outcome> {
     let cores = std::thread::available_parallelism()?.get();
     ensure!(cores >= 2, "this machine has {cores} core: door and load need one each");
     ensure!(shell::find("wrk").is_some(), "wrk is missing: apt-get install wrk");
+    let h2load = shell::find("h2load");
+    ensure!(h2load.is_some(), "h2load is missing: apt-get install nghttp2-client");
     processes::raise_descriptors()?;
     note_other_load();
     let programs = build(options)?;
@@ -233,9 +272,9 @@ struct Bench<'a> {
     workshop: &'a Workshop,
     programs: &'a [Program],
     doors: Vec<Door>,
-    backend_port: u16,
-    /// Ended last: the doors talk to it.
-    _backend: Running,
+    backends: Backends,
+    /// Ended last: the doors talk to them.
+    _running: [Running; 2],
 }
 
 impl<'a> Bench<'a> {
@@ -244,17 +283,20 @@ impl<'a> Bench<'a> {
         workshop: &'a Workshop,
         programs: &'a [Program],
     ) -> anyhow::Result<Self> {
-        let [backend_port] = doors::free_ports()?;
-        let command = [&*workshop.xtask.to_string_lossy(), "part", "backend", "--port"]
-            .map(str::to_owned)
-            .into_iter()
-            .chain([backend_port.to_string()]);
-        let command: Vec<String> = command.collect();
-        let mut backend = workshop.start("backend", workshop.load_core, &command)?;
-        backend.await_port(backend_port)?;
-        let doors = programs.iter().map(|program| program.start(workshop, backend_port));
+        let [http, grpc] = doors::free_ports()?;
+        let start = |part: &str, port: u16| -> anyhow::Result<Running> {
+            let program = workshop.xtask.to_string_lossy();
+            let command = [&*program, "part", part, "--port", &port.to_string()].map(str::to_owned);
+            let mut running = workshop.start(part, workshop.load_core, &command)?;
+            running.await_port(port)?;
+            Ok(running)
+        };
+        let running = [start("backend", http)?, start("grpc-backend", grpc)?];
+        std::fs::write(workshop.folder.join(MESSAGE), grpc_backend::message())?;
+        let backends = Backends { http, grpc };
+        let doors = programs.iter().map(|program| program.start(workshop, backends));
         let doors = doors.collect::<anyhow::Result<Vec<Door>>>()?;
-        Ok(Self { options, workshop, programs, doors, backend_port, _backend: backend })
+        Ok(Self { options, workshop, programs, doors, backends, _running: running })
     }
 
     /// Every scenario, round and door.
@@ -279,8 +321,13 @@ impl<'a> Bench<'a> {
             return Ok(()); // Its doors are fresh ones.
         }
         for door in self.doors.iter().filter(|door| takes_part(door.kind, scenario)) {
-            wrk::run(self.workshop, &url(door, scenario), CONNECTIONS, 1, false)
-                .with_context(|| format!("{} does not serve", door.kind.name()))?;
+            let (url, kind) = (url(door, scenario), door.kind.name());
+            let report = if scenario.is_http2() {
+                h2load::run(self.workshop, &url, 1, self.message(scenario).as_deref())
+            } else {
+                wrk::run(self.workshop, &url, CONNECTIONS, 1, false)
+            };
+            report.with_context(|| format!("{kind} does not serve"))?;
         }
         Ok(())
     }
@@ -298,9 +345,14 @@ impl<'a> Bench<'a> {
             let measured = match scenario {
                 Scenario::Memory => self.memory(program, &base),
                 Scenario::Paced => self.paced(door, &base),
-                Scenario::Small | Scenario::Large | Scenario::Connections | Scenario::Tls => {
-                    self.saturated(door, &base)
-                }
+                Scenario::Small
+                | Scenario::Large
+                | Scenario::Connections
+                | Scenario::Tls
+                | Scenario::Http2
+                | Scenario::Http2Tls
+                | Scenario::Grpc
+                | Scenario::GrpcTls => self.saturated(door, &base),
             };
             let measure = measured
                 .unwrap_or_else(|error| Measure { error: Some(format!("{error:#}")), ..base });
@@ -314,7 +366,12 @@ impl<'a> Bench<'a> {
         let close = base.scenario == Scenario::Connections;
         let url = url(door, base.scenario);
         let before = door.running.cpu_seconds()?;
-        let report = wrk::run(self.workshop, &url, CONNECTIONS, self.options.seconds, close)?;
+        let seconds = self.options.seconds;
+        let report = if base.scenario.is_http2() {
+            h2load::run(self.workshop, &url, seconds, self.message(base.scenario).as_deref())?
+        } else {
+            wrk::run(self.workshop, &url, CONNECTIONS, seconds, close)?
+        };
         let used = door.running.cpu_seconds()? - before;
         Ok(Measure {
             value: microseconds_per(used, report.requests)?,
@@ -323,6 +380,12 @@ impl<'a> Bench<'a> {
             per_second: report.per_second,
             ..base.clone()
         })
+    }
+
+    /// The file of the message that a call sends.
+    fn message(&self, scenario: Scenario) -> Option<String> {
+        let file = || self.workshop.folder.join(MESSAGE).display().to_string();
+        scenario.is_grpc().then(file)
     }
 
     fn paced(&self, door: &Door, base: &Measure) -> anyhow::Result<Measure> {
@@ -348,7 +411,7 @@ impl<'a> Bench<'a> {
     }
 
     fn memory(&self, program: &Program, base: &Measure) -> anyhow::Result<Measure> {
-        let door = program.start(self.workshop, self.backend_port)?;
+        let door = program.start(self.workshop, self.backends)?;
         let count = self.options.idle_connections;
         let value = idle::bytes_per_connection(&door, count)
             .with_context(|| format!("its log: {}", door.running.log_text()))?;
@@ -357,12 +420,18 @@ impl<'a> Bench<'a> {
 }
 
 fn takes_part(kind: Kind, scenario: Scenario) -> bool {
-    scenario != Scenario::Tls || kind.speaks_tls()
+    (scenario != Scenario::Tls || kind.speaks_tls())
+        && (!scenario.is_http2() || kind.speaks_http2())
 }
 
 fn url(door: &Door, scenario: Scenario) -> String {
     match scenario {
-        Scenario::Tls => format!("https://127.0.0.1:{}/small", door.tls_port),
+        Scenario::Tls | Scenario::Http2Tls => {
+            format!("https://127.0.0.1:{}/small", door.tls_port)
+        }
+        Scenario::Http2 => format!("http://127.0.0.1:{}/small", door.http2_port),
+        Scenario::Grpc => format!("http://127.0.0.1:{}/bench.Echo/Call", door.grpc_port),
+        Scenario::GrpcTls => format!("https://127.0.0.1:{}/bench.Echo/Call", door.grpc_tls_port),
         Scenario::Large => format!("http://127.0.0.1:{}/large", door.plain_port),
         Scenario::Small | Scenario::Connections | Scenario::Paced | Scenario::Memory => {
             format!("http://127.0.0.1:{}/small", door.plain_port)

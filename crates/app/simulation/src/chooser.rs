@@ -185,6 +185,8 @@ pub(crate) fn settings(entrance: Entrance) -> configuration::Pool {
         Entrance::Set(most) => (most, false),
     };
     configuration::Pool {
+        protocol: model::configuration::ServerProtocol::default(),
+        proxy_protocol: None,
         name: "web".into(),
         servers: Vec::new(),
         balance: Balance::P2c,

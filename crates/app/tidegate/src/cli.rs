@@ -122,6 +122,12 @@ pub(crate) struct RunArguments {
     /// The configuration
     #[arg(short, long, value_name = "FILE")]
     pub(crate) config: PathBuf,
+
+    /// Take the sockets of the door that runs now, without a lost connection; that one serves what
+    /// it has to its end. SOCKET is its admin socket with `.handover` behind it, by default where a
+    /// door of this user has it
+    #[arg(long, value_name = "SOCKET", num_args = 0..=1, require_equals = true)]
+    pub(crate) take_over: Option<Option<PathBuf>>,
 }
 
 #[derive(Debug, Args)]

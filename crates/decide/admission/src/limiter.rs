@@ -15,6 +15,7 @@ use std::time::Duration;
 use model::Timestamp;
 use model::time::saturating_nanos;
 
+mod calm;
 mod measured;
 mod search;
 mod times;
@@ -91,6 +92,8 @@ struct Counted {
     spent_us: AtomicU64,
     answered_us: AtomicU64,
     squares: AtomicU64,
+    calm: AtomicU32,
+    calm_us: AtomicU64,
 }
 
 impl Limiter {
@@ -167,9 +170,18 @@ impl Limiter {
 
 /// Squares are of parts of the cap in millionths, so that a sum of ten million cannot overflow.
 const PARTS: u64 = 1_000_000;
+/// With this part of the limit in flight the servers are calm.
+const CALM_PART: u32 = 3;
+/// More calm answers in one window would tell nothing new.
+const CALM_MAX: u32 = 32;
 
 impl Counted {
     fn add(&self, sample: &LimiterSample, spent_us: u64) {
+        let calm = sample.in_flight <= self.ceiling.load(Relaxed) / CALM_PART;
+        if calm && sample.ending == Ending::Answered && self.calm.load(Relaxed) < CALM_MAX {
+            self.calm.fetch_add(1, Relaxed);
+            self.calm_us.fetch_add(spent_us, Relaxed);
+        }
         if sample.ended.as_nanos() < self.from.load(Relaxed) {
             return;
         }
@@ -221,6 +233,8 @@ impl Counted {
             spent_us: self.spent_us.load(Relaxed) as f64,
             answered_us: self.answered_us.load(Relaxed) as f64,
             squares: self.squares.load(Relaxed) as f64 / (PARTS * PARTS) as f64,
+            calm: self.calm.load(Relaxed),
+            calm_us: self.calm_us.load(Relaxed) as f64,
         }
     }
 
@@ -237,10 +251,11 @@ impl Counted {
         self.ceiling.store(window.ceiling, Relaxed);
         self.cap_us.store(window.cap_us, Relaxed);
         self.late_us.store(window.late_us, Relaxed);
-        for count in [&self.seen, &self.held, &self.reached, &self.answered, &self.late] {
+        let Self { seen, held, reached, answered, late, calm, .. } = self;
+        for count in [seen, held, reached, answered, late, calm] {
             count.store(0, Relaxed);
         }
-        for sum in [&self.spent_us, &self.answered_us, &self.squares] {
+        for sum in [&self.spent_us, &self.answered_us, &self.squares, &self.calm_us] {
             sum.store(0, Relaxed);
         }
     }

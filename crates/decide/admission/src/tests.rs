@@ -61,6 +61,8 @@ fn route(name: &str, action: Action) -> configuration::Route {
 pub(crate) fn pool(name: &str) -> configuration::Pool {
     let time = Duration::from_secs(30);
     configuration::Pool {
+        protocol: model::configuration::ServerProtocol::default(),
+        proxy_protocol: None,
         name: name.into(),
         servers: Vec::new(),
         balance: configuration::Balance::P2c,

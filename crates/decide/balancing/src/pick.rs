@@ -75,6 +75,12 @@ impl Pick {
 
     /// Reports how the request ended; what changed, if the server's state did.
     pub fn finish(self, outcome: Outcome, now: Timestamp) -> Option<StateChange> {
+        self.report(outcome, now)
+    }
+
+    /// As [`Pick::finish`], but what was picked goes on and stays counted in flight: a connection
+    /// whose server has shown that it is there. To be called once.
+    pub fn report(&self, outcome: Outcome, now: Timestamp) -> Option<StateChange> {
         match outcome {
             Outcome::Success { latency } => {
                 self.pool.succeeded(self.index, self.ticket, latency, now)

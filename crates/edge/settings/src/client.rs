@@ -79,6 +79,7 @@ fn check_unique(name: &Name, identity: &Placed<'_>, known: &mut Known) {
             (format!("claim {claim:?} {value:?}"), key.clone())
         }
         Identity::Network(network) => (format!("network {network}"), Vec::new()),
+        Identity::Certificate(name) => (format!("certificate {name}"), Vec::new()),
     };
     let span = identity.value.span.clone();
     let Some((earlier, earlier_span)) = known.insert(key, (name.clone(), span.clone())) else {
@@ -88,6 +89,7 @@ fn check_unique(name: &Name, identity: &Placed<'_>, known: &mut Known) {
         Identity::Header { name, .. } => format!("this value of header {}", quote(name)),
         Identity::Jwt { claim, value, .. } => format!("claim {} = {}", quote(claim), quote(value)),
         Identity::Network(network) => format!("network {network}"),
+        Identity::Certificate(name) => format!("certificate name {}", quote(name)),
     };
     let message = if earlier == *name {
         format!("client {} is known by {what} twice", quote(name))

@@ -24,6 +24,8 @@ pub struct Environment {
     pub state_directory: Option<PathBuf>,
     /// `$XDG_STATE_HOME`, or else `$HOME/.local/state`, if that is an absolute path.
     pub state_home: Option<PathBuf>,
+    /// The wall clock, in seconds of Unix time: what certificates are judged by.
+    pub now_unix_s: i64,
 }
 
 impl Environment {
@@ -45,6 +47,7 @@ impl Environment {
                 .filter(|path| path.is_absolute()),
             state_home: folder("XDG_STATE_HOME")
                 .or_else(|| folder("HOME").map(|home| home.join(".local/state"))),
+            now_unix_s: rustix::time::clock_gettime(rustix::time::ClockId::Realtime).tv_sec,
         }
     }
 

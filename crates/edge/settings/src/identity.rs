@@ -15,12 +15,16 @@ use crate::finding::quote;
 use crate::listen::network;
 use crate::pool::token;
 use crate::reader::{Table, Value};
+use crate::server::host_name;
 
 /// Identities of one client, at most.
 const IDENTITIES_MAX: usize = 64;
 
 /// Bytes of a value that a client is known by, at most.
 const VALUE_BYTES_MAX: usize = 4_096;
+
+/// Bytes of a URI in a certificate, at most: as many as a SPIFFE ID may have.
+const URI_BYTES_MAX: usize = 2_048;
 
 /// Bytes of a file that holds a key, at most.
 const FILE_BYTES_MAX: u64 = 64 << 10;
@@ -66,11 +70,17 @@ pub(crate) fn identities<'a>(table: &mut Table<'a>) -> Vec<Placed<'a>> {
 }
 
 fn read<'a>(value: &Value<'a>) -> Vec<Placed<'a>> {
-    let Some(mut table) = value.table("a table with `header`, `jwt_claim` or `network`") else {
+    let Some(mut table) =
+        value.table("a table with `header`, `jwt_claim`, `certificate` or `network`")
+    else {
         return Vec::new();
     };
-    let (header, claim, networks) =
-        (table.get("header"), table.get("jwt_claim"), table.get("network"));
+    let ways = (
+        table.get("header"),
+        table.get("jwt_claim"),
+        table.get("certificate"),
+        table.get("network"),
+    );
     let secret = Secret {
         sha256: table.get("sha256"),
         value: table.get("value"),
@@ -78,19 +88,26 @@ fn read<'a>(value: &Value<'a>) -> Vec<Placed<'a>> {
         public_key_file: table.get("public_key_file"),
     };
     table.finish();
-    let identities = match (header, claim, networks) {
-        (Some(header), None, None) => by_header(value, &header, secret).into_iter().collect(),
-        (None, Some(claim), None) => by_claim(value, &claim, secret).into_iter().collect(),
-        (None, None, Some(networks)) => {
+    let identities = match ways {
+        (Some(header), None, None, None) => by_header(value, &header, secret).into_iter().collect(),
+        (None, Some(claim), None, None) => by_claim(value, &claim, secret).into_iter().collect(),
+        (None, None, Some(name), None) => {
+            secret.refuse_all_but(&[], "certificate");
+            by_certificate(&name).into_iter().collect()
+        }
+        (None, None, None, Some(networks)) => {
             secret.refuse_all_but(&[], "network");
             return by_network(&networks);
         }
         _ => {
-            let message = "a client is known by a header, a token or a network".to_owned();
+            let message =
+                "a client is known by a header, a token, a certificate or a network".to_owned();
             value.invalid(
                 "conflicting-keys",
                 message,
-                format!("give one of `header`, `jwt_claim` and `network`, as in `{EXAMPLE}`"),
+                format!(
+                    "give one of `header`, `jwt_claim`, `certificate` and `network`, as in `{EXAMPLE}`"
+                ),
             );
             Vec::new()
         }
@@ -249,6 +266,29 @@ fn public_key(value: &Value<'_>) -> Option<Vec<u8>> {
                 `openssl pkey -pubout`";
     value.invalid("invalid-key", message, help);
     None
+}
+
+/// A DNS name, in lower case, or a URI as it is.
+fn by_certificate(value: &Value<'_>) -> Option<Identity> {
+    let text = value.text()?;
+    let is_uri = text.split_once("://").is_some_and(|(scheme, rest)| {
+        !rest.is_empty()
+            && scheme.starts_with(|first: char| first.is_ascii_alphabetic())
+            && scheme.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"+-.".contains(&byte))
+            && rest.bytes().all(|byte| (0x21..0x7f).contains(&byte))
+            && text.len() <= URI_BYTES_MAX
+    });
+    if is_uri {
+        return Some(Identity::Certificate(Name::from(text)));
+    }
+    match host_name(text) {
+        Ok(name) => Some(Identity::Certificate(name)),
+        Err(help) => {
+            let message = format!("{} is neither a DNS name nor a URI", quote(text));
+            value.invalid("invalid-host", message, help);
+            None
+        }
+    }
 }
 
 fn by_network<'a>(value: &Value<'a>) -> Vec<Placed<'a>> {

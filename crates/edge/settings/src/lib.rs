@@ -32,6 +32,8 @@ pub mod rules;
 mod schema;
 mod server;
 mod syntax;
+mod tcp;
+mod tls;
 mod units;
 
 use std::io::Read as _;
@@ -44,11 +46,14 @@ use toml::de::{DeTable, DeValue};
 
 pub use drill::{
     CheckedDrill, CheckedLoadPlan, check_drill, drill_reference, drill_schema, load_plan,
+    message_bytes,
 };
 pub use environment::Environment;
 pub use finding::{Finding, Related, Severity};
 pub use reference::reference;
-pub use render::{render_github, render_json, render_junit, render_sarif, render_text};
+pub use render::{
+    render_github, render_json, render_junit, render_sarif, render_text, without_secrets,
+};
 pub use schema::schema;
 
 use finding::Findings;
@@ -192,8 +197,9 @@ fn configuration(
     let mut root = Value::root("the configuration", root, context).table("a table")?;
     let door = admin::door(&mut root);
     let listeners = listen::listeners(&mut root, &door);
-    let pools = pool::pools(&mut root);
+    let mut pools = pool::pools(&mut root);
     let routes = route::routes(&mut root, &listeners, &pools);
+    tcp::settle(&mut root, &listeners, &routes, &mut pools);
     let admission = admission::admission(&mut root);
     let scope =
         Scope { routes: root.names("routes").collect(), shares: admission.shared.is_some() };

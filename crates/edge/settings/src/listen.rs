@@ -5,12 +5,13 @@ use std::ops::Range;
 
 use ipnet::IpNet;
 use model::configuration::{
-    CertificateFiles, ClientLimits, ClientTimeouts, Door, ErrorFormat, ForwardedStyle, Listener,
-    ListenerTls, TlsVersion,
+    ClientLimits, ClientTimeouts, Door, ErrorFormat, ForwardedStyle, Http2, Listener,
+    ListenerProtocol,
 };
 
 use crate::finding::{Finding, quote};
 use crate::reader::{Table, Value};
+use crate::{tcp, tls};
 
 /// A listener and the place of its address in the text.
 #[derive(Debug)]
@@ -23,6 +24,7 @@ pub(crate) struct Placed {
 /// error, so nothing is made of them.
 pub(crate) fn listeners(root: &mut Table<'_>, door: &Door) -> Vec<Placed> {
     let mut placed: Vec<Placed> = Vec::new();
+    let pools: Vec<&str> = root.names("pools").collect();
     let named = root.named("listen");
     if named.is_empty() && !root.has("listen") {
         let message = "the configuration has no listener".to_owned();
@@ -41,9 +43,14 @@ pub(crate) fn listeners(root: &mut Table<'_>, door: &Door) -> Vec<Placed> {
             check_unique(address, value, &placed);
         }
         let listener = Listener {
+            protocol: match tcp::forward(&mut table, &pools) {
+                Some(forward) => ListenerProtocol::Tcp(forward),
+                None => ListenerProtocol::Http { http2: http2(&mut table) },
+            },
+            proxy_protocol: tcp::accepts_proxy(&mut table),
             name,
             address: address.unwrap_or_else(|| SocketAddr::from(([0, 0, 0, 0], 0))),
-            tls: table.get("tls").and_then(|value| tls(&value)),
+            tls: table.get("tls").and_then(|value| tls::of_listener(&value, door)),
             trusted_proxies: trusted_proxies(&mut table),
             forwarded: forwarded(&mut table),
             limits: limits(&mut table, door),
@@ -60,6 +67,20 @@ pub(crate) fn listeners(root: &mut Table<'_>, door: &Door) -> Vec<Placed> {
         }
     }
     placed
+}
+
+fn http2(table: &mut Table<'_>) -> Option<Http2> {
+    let value = table.get("http2");
+    let told = value.as_ref().and_then(Value::as_boolean);
+    let is_table = value.as_ref().is_some_and(Value::is_table);
+    if let Some(value) = value.filter(|_| told.is_none() && !is_table) {
+        value.wrong_type("`true`, `false` or a table");
+    }
+    let mut table = if is_table { table.sub("http2") } else { Table::empty(table) };
+    let default = Http2::default().streams_max;
+    let http2 = Http2 { streams_max: table.number("streams_max", default, 1..=1_000) };
+    table.finish();
+    (told != Some(false)).then_some(http2)
 }
 
 /// An IP address with a port; names are refused, since they could change under the door.
@@ -95,39 +116,6 @@ pub(crate) fn check_unique(address: SocketAddr, value: &Value<'_>, listeners: &[
             )
             .help("give each listener its own address or port"),
     );
-}
-
-fn tls(value: &Value<'_>) -> Option<ListenerTls> {
-    let mut table = value.table("a table")?;
-    let example = "certificates = [{ certificate = \"web.pem\", key = \"web.key\" }]";
-    let certificates = table.required("certificates", example).and_then(|value| {
-        let Some(array) = value.as_array() else {
-            value.wrong_type("an array of tables");
-            return None;
-        };
-        if array.is_empty() {
-            let message = "`certificates` must not be empty".to_owned();
-            value.invalid("empty-list", message, format!("add one: `{example}`"));
-        }
-        // All are read before any is missed, so that every mistake is reported.
-        let read: Vec<Option<CertificateFiles>> = array.iter().map(certificate).collect();
-        read.into_iter().collect()
-    });
-    let versions = [("1.2", TlsVersion::Tls12), ("1.3", TlsVersion::Tls13)];
-    let version_min = table.choice("version_min", TlsVersion::Tls12, &versions);
-    let strict_sni = table.boolean("strict_sni", false);
-    table.finish();
-    Some(ListenerTls { certificates: certificates?, version_min, strict_sni })
-}
-
-fn certificate(value: &Value<'_>) -> Option<CertificateFiles> {
-    let mut table = value.table("tables with `certificate` and `key`")?;
-    let certificate = table.required("certificate", "certificate = \"web.pem\"");
-    let key = table.required("key", "key = \"web.key\"");
-    table.finish();
-    let (certificate, key) =
-        (certificate.and_then(|value| value.file()), key.and_then(|value| value.file()));
-    Some(CertificateFiles { certificate: certificate?, key: key? })
 }
 
 fn trusted_proxies(table: &mut Table<'_>) -> Vec<IpNet> {

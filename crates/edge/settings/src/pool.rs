@@ -5,7 +5,8 @@ use std::time::Duration;
 
 use model::Name;
 use model::configuration::{
-    Balance, Check, CheckKind, Ejection, HashKey, Pool, PoolTls, Retries, ServerTimeouts,
+    Balance, Check, CheckKind, Ejection, HashKey, Pool, PoolTls, ProxyVersion, Retries,
+    ServerProtocol, ServerTimeouts,
 };
 
 use crate::admission;
@@ -14,6 +15,7 @@ use crate::finding::{Finding, quote};
 use crate::path::plain_path;
 use crate::reader::{TIMEOUT_RANGE, Table, Value};
 use crate::server::{host_name, servers};
+use crate::tls::pools_certificate;
 
 /// Servers over all pools, at most.
 const SERVERS_MAX: usize = 10_000;
@@ -49,12 +51,15 @@ pub(crate) fn pools(root: &mut Table<'_>) -> Vec<Placed> {
 
 fn pool(name: &Name, mut table: Table<'_>) -> Option<Pool> {
     let servers = servers(&mut table);
+    let protocol = table.choice("protocol", ServerProtocol::default(), PROTOCOLS);
     let pool = Pool {
+        protocol,
+        proxy_protocol: proxy_protocol(&mut table, protocol),
         name: name.clone(),
         servers: Vec::new(),
         balance: table.get("balance").and_then(|value| balance(&value)).unwrap_or(Balance::P2c),
         zone: table.get("zone").and_then(|value| value.word()),
-        check: table.get("check").and_then(|value| check(&value)),
+        check: table.get("check").and_then(|value| check(&value, protocol)),
         tls: table.get("tls").and_then(|value| tls(&value)),
         retries: retries(&mut table),
         timeouts: timeouts(&mut table),
@@ -71,6 +76,20 @@ fn pool(name: &Name, mut table: Table<'_>) -> Option<Pool> {
     // The rest is read whatever the servers are, so that every mistake is reported.
     servers.map(|servers| Pool { servers, ..pool })
 }
+
+/// Which PROXY header each connection begins with. One that many clients share cannot.
+fn proxy_protocol(table: &mut Table<'_>, protocol: ServerProtocol) -> Option<ProxyVersion> {
+    let value = table.get("proxy_protocol")?;
+    if protocol == ServerProtocol::Http2 {
+        let message = "`proxy_protocol` has no meaning with `protocol = \"http2\"`".to_owned();
+        let help = "requests of many clients share a connection there: remove one of them";
+        value.invalid("conflicting-keys", message, help);
+    }
+    value.choice(&[("v1", ProxyVersion::V1), ("v2", ProxyVersion::V2)])
+}
+
+const PROTOCOLS: &[(&str, ServerProtocol)] =
+    &[("http1", ServerProtocol::Http1), ("http2", ServerProtocol::Http2)];
 
 /// Requests per second that a peak may be: from a trickle to what no machine serves.
 const PEAK_RANGE: RangeInclusive<f64> = 0.001..=1e9;
@@ -140,7 +159,7 @@ pub(crate) fn is_token(text: &str) -> bool {
         && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"!#$%&'*+-.^_`|~".contains(&b))
 }
 
-fn check(value: &Value<'_>) -> Option<Check> {
+fn check(value: &Value<'_>, protocol: ServerProtocol) -> Option<Check> {
     if value.as_text().is_some() {
         let kind = value.choice(&[("tcp", CheckKind::Tcp)])?;
         let seconds = Duration::from_secs;
@@ -148,8 +167,11 @@ fn check(value: &Value<'_>) -> Option<Check> {
     }
     let mut table = value.table("\"tcp\" or a table")?;
     let is_tcp = table.boolean("tcp", false);
+    let grpc = table.get("grpc").and_then(|value| grpc_check(&value, (is_tcp, protocol)));
+    let without = if is_tcp { Some("tcp = true") } else { grpc.as_ref().map(|_| "grpc") };
+    let kind = http_check(&mut table, without).or(grpc);
     let check = Check {
-        kind: http_check(&mut table, is_tcp).unwrap_or(CheckKind::Tcp),
+        kind: kind.unwrap_or(CheckKind::Tcp),
         interval: table.timeout("interval", 2),
         timeout: table.timeout("timeout", 1),
         fall: table.number("fall", 3, 1..=100),
@@ -159,14 +181,47 @@ fn check(value: &Value<'_>) -> Option<Check> {
     Some(check)
 }
 
-/// The HTTP part of a check; with `tcp = true` there must be none.
-fn http_check(table: &mut Table<'_>, is_tcp: bool) -> Option<CheckKind> {
-    let path =
-        if is_tcp { table.get("path") } else { table.required("path", "path = \"/health\"") };
+/// A check of `grpc.health.v1`, unless it is `false`. It is asked as requests are: over HTTP/2.
+fn grpc_check(value: &Value<'_>, (is_tcp, protocol): (bool, ServerProtocol)) -> Option<CheckKind> {
+    let service = match (value.as_boolean(), value.as_text()) {
+        (Some(is_on), _) => is_on.then_some(None),
+        (_, Some(name)) => service(value, name).map(Some),
+        (None, None) => {
+            value.wrong_type("`true` or the name of a service");
+            None
+        }
+    };
+    if service.is_some() && is_tcp {
+        let message = "`grpc` has no meaning with `tcp = true`".to_owned();
+        value.invalid("conflicting-keys", message, "remove one of them");
+    } else if service.is_some() && protocol == ServerProtocol::Http1 {
+        let message = "`grpc` is asked over HTTP/2, which this pool does not speak".to_owned();
+        value.invalid("conflicting-keys", message, "write `protocol = \"http2\"` in the pool");
+    }
+    service.map(|service| CheckKind::Grpc { service })
+}
+
+/// The full name of a gRPC service.
+fn service(value: &Value<'_>, text: &str) -> Option<Name> {
+    let valid = (1..=256).contains(&text.len())
+        && text.bytes().all(|b| b.is_ascii_alphanumeric() || b"._-/".contains(&b));
+    if !valid {
+        let message = format!("{} is not the name of a gRPC service", quote(text));
+        value.invalid("invalid-name", message, "write it in full, such as \"shop.v1.Cart\"");
+    }
+    valid.then(|| Name::from(text))
+}
+
+/// The HTTP part of a check; there must be none beside the key `without`.
+fn http_check(table: &mut Table<'_>, without: Option<&str>) -> Option<CheckKind> {
+    let path = match without {
+        Some(_) => table.get("path"),
+        None => table.required("path", "path = \"/health\""),
+    };
     let others = [table.get("host"), table.get("status"), table.get("body")];
-    if is_tcp {
+    if let Some(without) = without {
         for extra in path.iter().chain(others.iter().flatten()) {
-            let message = format!("{} has no meaning with `tcp = true`", quote(extra.name));
+            let message = format!("{} has no meaning with `{without}`", quote(extra.name));
             extra.invalid("conflicting-keys", message, "remove one of them");
         }
         return None;
@@ -233,14 +288,26 @@ fn status_range(value: &Value<'_>) -> Option<(u16, u16)> {
 
 fn tls(value: &Value<'_>) -> Option<PoolTls> {
     if let Some(is_on) = value.as_boolean() {
-        return is_on.then_some(PoolTls { server_name: None, roots: None, verify: true });
+        return is_on.then_some(PoolTls {
+            server_name: None,
+            roots: None,
+            verify: true,
+            certificate: None,
+        });
     }
     let mut table = value.table("`true`, `false` or a table")?;
     let server_name = table.get("server_name").and_then(|value| server_name(&value));
     let roots = table.get("roots").and_then(|value| value.file());
     let verify = table.boolean("verify", true);
+    let certificate = table.get("certificate");
     table.finish();
-    Some(PoolTls { server_name, roots, verify })
+    let shown = certificate.is_some();
+    let certificate = certificate.and_then(|value| pools_certificate(&value));
+    // Never a pool that shows nothing where the text says what it shows.
+    if shown && certificate.is_none() {
+        return None;
+    }
+    Some(PoolTls { server_name, roots, verify, certificate })
 }
 
 fn server_name(value: &Value<'_>) -> Option<Name> {

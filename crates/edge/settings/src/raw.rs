@@ -10,6 +10,8 @@
 mod admission;
 mod changes;
 mod pool;
+mod tcp;
+mod tls;
 
 use std::collections::BTreeMap;
 
@@ -17,6 +19,8 @@ use admission::{RawAdmission, RawClass, RawClient, RawRateLimit};
 use changes::{RawAllow, RawChanges, RawInvariants};
 use pool::RawPool;
 use schemars::JsonSchema;
+use tcp::RawMode;
+use tls::RawListenerTls;
 
 /// Configuration of Tidegate.
 #[derive(JsonSchema)]
@@ -77,7 +81,26 @@ struct RawListener {
     /// IP address and port. Port 0 lets the system choose.
     #[schemars(extend("examples" = ["127.0.0.1:8080", "[::]:443"]))]
     address: String,
-    /// TLS termination. Without it the listener speaks plain HTTP.
+    /// What is spoken there: `"tcp"` passes bytes on as they are, to `pool` or by `sni`.
+    #[schemars(extend("default" = "http"))]
+    mode: Option<RawMode>,
+    /// The pool that connections are passed on to; of those that `sni` names, the others. Only with
+    /// `mode = "tcp"`.
+    pool: Option<String>,
+    /// Pools by the server name that a TLS client asks for, exact or with the first label `*`. TLS
+    /// is passed on as it came. Without `pool`, a connection with another name is closed. Only with
+    /// `mode = "tcp"`.
+    #[schemars(extend("examples" = [{ "a.example.com": "a", "*.b.example.com": "b" }]))]
+    sni: Option<BTreeMap<String, String>>,
+    /// Every connection begins with a PROXY header, version 1 or 2, that names the client. Only
+    /// `trusted_proxies` may connect.
+    #[schemars(extend("default" = false))]
+    proxy_protocol: Option<bool>,
+    /// HTTP/2 beside HTTP/1.1: agreed on in the TLS handshake, or begun by the client where there is
+    /// no TLS. `false` turns it off.
+    #[schemars(extend("default" = true))]
+    http2: Option<RawHttp2>,
+    /// TLS termination. Without it the listener speaks plain HTTP, or TCP.
     tls: Option<RawListenerTls>,
     /// Networks whose forwarding headers and request ids are believed.
     #[schemars(extend("default" = [], "examples" = [["10.0.0.0/8", "192.0.2.7"]]))]
@@ -95,34 +118,18 @@ struct RawListener {
 }
 
 #[derive(JsonSchema)]
-#[schemars(deny_unknown_fields)]
-struct RawListenerTls {
-    /// Certificates, chosen by the name the client asks for; the first when none matches.
-    #[schemars(length(min = 1))]
-    certificates: Vec<RawCertificate>,
-    /// The oldest TLS version spoken.
-    #[schemars(extend("default" = "1.2"))]
-    version_min: Option<RawTlsVersion>,
-    /// Refuse clients that ask for a name no certificate has.
-    #[schemars(extend("default" = false))]
-    strict_sni: Option<bool>,
+#[schemars(untagged)]
+enum RawHttp2 {
+    OnOff(bool),
+    Table(RawHttp2Table),
 }
 
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
-struct RawCertificate {
-    /// PEM file of the chain, leaf first. Relative to the configuration's folder.
-    certificate: String,
-    /// PEM file of the private key.
-    key: String,
-}
-
-#[derive(JsonSchema)]
-enum RawTlsVersion {
-    #[schemars(rename = "1.2")]
-    V12,
-    #[schemars(rename = "1.3")]
-    V13,
+struct RawHttp2Table {
+    /// Requests that one connection may have in flight.
+    #[schemars(range(min = 1, max = 1_000), extend("default" = 100))]
+    streams_max: Option<u32>,
 }
 
 #[derive(JsonSchema)]
@@ -157,7 +164,8 @@ struct RawLimits {
     /// The request body.
     #[schemars(extend("default" = "100MiB"))]
     body: Option<RawSize>,
-    /// Connections on this listener. By default as many as `door.connections`.
+    /// Connections on this listener. By default as many as `door.connections`. Above nine tenths of
+    /// it, the connection that has been idle for longest is closed for each that comes.
     #[schemars(range(min = 1))]
     connections: Option<u32>,
     /// Connections of one address (IPv4 /32, IPv6 /64). By default as many as `connections`.

@@ -3,7 +3,9 @@
 use std::collections::HashMap;
 
 use model::Name;
-use model::configuration::{Action, HeaderMatch, HostPattern, PathPattern, Route};
+use model::configuration::{
+    Action, HeaderMatch, HostPattern, ListenerProtocol, PathPattern, Route,
+};
 
 use crate::admission;
 use crate::finding::{Finding, all_of, did_you_mean, meant, printable, quote};
@@ -34,7 +36,10 @@ pub(crate) fn routes(
 ) -> Vec<Route> {
     let context = root.context();
     let named = root.named("routes");
-    if !root.has("routes") {
+    let speaks_http =
+        |placed: &listen::Placed| matches!(placed.listener.protocol, ListenerProtocol::Http { .. });
+    let none_needed = !listeners.is_empty() && !listeners.iter().any(speaks_http);
+    if !root.has("routes") && !none_needed {
         let message = "the configuration has no route".to_owned();
         let finding = Finding::error("no-route", root.span(), message);
         context.findings.add(
@@ -108,6 +113,15 @@ fn listener_names(value: &Value<'_>, listeners: &[listen::Placed]) -> Vec<Name> 
             value.report(finding.help_maybe(meant));
             continue;
         };
+        let known = listeners.iter().find(|placed| placed.listener.name == *name);
+        let is_tcp =
+            |placed: &listen::Placed| matches!(placed.listener.protocol, ListenerProtocol::Tcp(_));
+        if known.is_some_and(is_tcp) {
+            let message = format!("listener {} passes on connections, not requests", quote(text));
+            let finding = Finding::error("wrong-protocol", value.span.clone(), message);
+            value.report(finding.label("`mode = \"tcp\"`").help("remove it from this route"));
+            continue;
+        }
         if !names.contains(name) {
             names.push(name.clone());
         }
@@ -151,7 +165,8 @@ fn list<'a>(value: &Value<'a>, expected: &str) -> Vec<Value<'a>> {
     array
 }
 
-fn host_pattern(text: &str) -> Result<HostPattern, &'static str> {
+/// A host, or every host of a domain.
+pub(crate) fn host_pattern(text: &str) -> Result<HostPattern, &'static str> {
     if let Some(parent) = text.strip_prefix("*.") {
         let parent = host_name(parent)?;
         return Ok(HostPattern::Wildcard(Name::from(format!(".{parent}"))));

@@ -33,7 +33,7 @@ pub(crate) fn join(
     }
     let syntax = Findings::default();
     for error in errors {
-        syntax.add(finding(error, text.len()));
+        syntax.add_error_with(|| finding(error, text.len()));
     }
     let mut syntax = syntax.finish(text);
     let lines: BTreeSet<usize> = syntax.iter().map(|finding| finding.line).collect();

@@ -12,13 +12,20 @@ use ipnet::IpNet;
 use crate::Name;
 
 mod admission;
+mod check;
 mod policy;
+mod protocol;
 mod telemetry;
 pub use admission::{
     Admission, Class, Client, FlowKey, Identity, JwtKey, LimitKey, PoolAdmission, Rate, RateLimit,
     SharedQuotas,
 };
+pub use check::{Check, CheckKind};
 pub use policy::{Allowance, Changes, Invariants, Rollback, State};
+pub use protocol::{
+    Acme, AcmeChallenge, ClientCertificates, Http2, ListenerProtocol, ProxyVersion, ServerProtocol,
+    SniRoute, TcpForward,
+};
 pub use telemetry::{AccessLog, AccessLogFormat, AccessLogTarget, Telemetry};
 
 /// One whole, valid configuration.
@@ -85,6 +92,11 @@ pub struct Listener {
     pub timeouts: ClientTimeouts,
     /// The format of the door's own error bodies.
     pub errors: ErrorFormat,
+    /// What is spoken there.
+    pub protocol: ListenerProtocol,
+    /// Every connection from `trusted_proxies` begins with a PROXY header (v1 or v2), and no other
+    /// peer is let in.
+    pub proxy_protocol: bool,
 }
 
 /// TLS termination on a listener.
@@ -96,15 +108,21 @@ pub struct ListenerTls {
     pub version_min: TlsVersion,
     /// Refuse a handshake whose server name matches no certificate.
     pub strict_sni: bool,
+    /// Whether clients show a certificate of their own.
+    pub clients: Option<ClientCertificates>,
+    /// A certificate that the door obtains by itself; its files are the last of `certificates`.
+    pub acme: Option<Acme>,
 }
 
 /// A certificate chain and its private key, both PEM.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct CertificateFiles {
     /// The chain, leaf first.
     pub certificate: PathBuf,
     /// The private key.
     pub key: PathBuf,
+    /// An OCSP response for the leaf (DER), sent along with it.
+    pub ocsp: Option<PathBuf>,
 }
 
 /// A TLS version.
@@ -195,7 +213,8 @@ pub struct Pool {
     pub in_flight_max: u32,
     /// How many requests its servers are given at once, and how long others wait.
     pub admission: PoolAdmission,
-    /// Idle connections kept per server and worker. Default 64.
+    /// Idle connections kept per server and worker; over HTTP/2 the most connections, at least
+    /// one. Default 64.
     pub idle_max: usize,
     /// How often names are resolved again when their TTL is longer, or unknown. Default 30 s.
     pub resolve: Duration,
@@ -203,6 +222,10 @@ pub struct Pool {
     pub capacity: Option<crate::capacity::Capacity>,
     /// The most traffic it is known to get, requests per second, if that was said.
     pub peak_per_second: Option<f64>,
+    /// What its servers speak.
+    pub protocol: ServerProtocol,
+    /// Each connection to a server begins with a PROXY header that names the client.
+    pub proxy_protocol: Option<ProxyVersion>,
 }
 
 /// One server as configured; a name stands for all its addresses.
@@ -269,39 +292,6 @@ pub enum HashKey {
     Cookie(Name),
 }
 
-/// Active health checks of a pool.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Check {
-    /// What is asked.
-    pub kind: CheckKind,
-    /// Between two checks of one server, at least 10 ms; jittered by 10 %. Default 2 s.
-    pub interval: Duration,
-    /// For one check. Default 1 s.
-    pub timeout: Duration,
-    /// Failures in a row that take a server down. Default 3.
-    pub fall: u32,
-    /// Successes in a row that bring a server back. Default 2; the first check of a new server counts alone.
-    pub rise: u32,
-}
-
-/// What a health check asks.
-#[derive(Clone, Debug, PartialEq)]
-pub enum CheckKind {
-    /// A TCP connection is accepted.
-    Tcp,
-    /// `GET path` is answered as expected.
-    Http {
-        /// Begins with `/`.
-        path: Name,
-        /// The `Host` header; the server's address by default.
-        host: Option<Name>,
-        /// Accepted status codes, inclusive ranges. Default 200 to 399.
-        status: Vec<(u16, u16)>,
-        /// Text the first 64 KiB of the body must contain.
-        body: Option<Name>,
-    },
-}
-
 /// TLS towards the servers of a pool.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct PoolTls {
@@ -311,6 +301,8 @@ pub struct PoolTls {
     pub roots: Option<PathBuf>,
     /// False accepts any certificate: for tests, never by default.
     pub verify: bool,
+    /// What the door shows when a server asks who it is.
+    pub certificate: Option<CertificateFiles>,
 }
 
 /// How long a server may take. Each at least 10 ms.
@@ -326,7 +318,8 @@ pub struct ServerTimeouts {
     pub total: Option<Duration>,
     /// An idle server connection is closed after this. Default 30 s; a shorter `Keep-Alive: timeout` wins.
     pub idle: Duration,
-    /// An upgraded connection without bytes either way. Default 300 s.
+    /// An upgraded connection, or a gRPC call that its server has begun to answer, without bytes
+    /// either way. Default 300 s.
     pub tunnel_idle: Duration,
 }
 

@@ -3,6 +3,8 @@
 //! Counts are of that second; gauges are as of its end. Plain data that serializes, so that a
 //! stored run of snapshots replays.
 
+use std::sync::Arc;
+
 use serde::{Deserialize, Serialize};
 
 use crate::configuration::Class;
@@ -28,6 +30,9 @@ pub struct Snapshot {
     pub routes: Vec<RouteFacts>,
     /// Per pool, in configuration order.
     pub pools: Vec<PoolFacts>,
+    /// Per listener that only passes bytes on, in configuration order.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub tcp: Vec<TcpFacts>,
     /// The door's own answers in this second by reason code; only those that occurred.
     pub reasons: Vec<ReasonCount>,
     /// The number of the live generation; 0 when it is not known.
@@ -45,6 +50,37 @@ pub struct Snapshot {
     /// The invariants of each pool of several servers, and whether they hold.
     #[serde(default)]
     pub invariants: Vec<InvariantFact>,
+    /// The files of certificates in use; shared by all seconds in which nothing of them changed.
+    #[serde(default, skip_serializing_if = "is_empty")]
+    pub certificates: Arc<[CertificateFacts]>,
+}
+
+fn is_empty(facts: &Arc<[CertificateFacts]>) -> bool {
+    facts.is_empty()
+}
+
+/// One file of a listener's or a pool's TLS that ends at some time.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct CertificateFacts {
+    /// `listener` or `pool`.
+    pub owner: String,
+    /// Its name.
+    pub name: String,
+    /// `certificate`, `ocsp`, `revocation` (lists of revoked certificates) or `roots` (authorities).
+    pub kind: String,
+    /// The file.
+    pub file: String,
+    /// The hosts that a certificate is for.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub hosts: Vec<String>,
+    /// When it ends, in seconds of Unix time; the first to end where the file holds several.
+    /// Absent where it does not say.
+    pub not_after_unix_s: Option<i64>,
+    /// Whole days until then; negative once it has expired.
+    pub days_left: Option<i64>,
+    /// What is wrong with it, in words: it has expired, or what is on the disk now cannot be used.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub trouble: Option<String>,
 }
 
 /// One second of admission: who asked for how much, and who was refused.
@@ -193,6 +229,21 @@ pub struct RouteFacts {
     pub p50_us: Option<u64>,
     /// 99th percentile of the total time in microseconds.
     pub p99_us: Option<u64>,
+}
+
+/// One second of one listener that only passes bytes on.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+pub struct TcpFacts {
+    /// The listener's name.
+    pub name: String,
+    /// Connections open at the end.
+    pub connections: u64,
+    /// Connections taken in.
+    pub opened: u64,
+    /// Bytes from clients to servers.
+    pub bytes_in: u64,
+    /// Bytes from servers to clients.
+    pub bytes_out: u64,
 }
 
 /// One second of one pool.

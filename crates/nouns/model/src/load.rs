@@ -14,6 +14,8 @@ use crate::Name;
 pub const STREAMS_MAX: usize = 64;
 /// Requests of one stream that may be under way at once.
 pub const IN_FLIGHT_MAX: usize = 18_000;
+/// Requests under way at once on one HTTP/2 connection.
+pub const STREAMS_PER_CONNECTION_MAX: usize = 10_000;
 /// The highest rate of one stream, requests per second.
 pub const RATE_MAX: f64 = 1_000_000.0;
 
@@ -37,6 +39,11 @@ pub struct Stream {
     pub requests: Vec<RequestShape>,
     /// Who asks.
     pub clients: Clients,
+    /// What its clients speak.
+    pub protocol: Protocol,
+    /// Requests under way at once on one connection of HTTP/2 or gRPC, 1 to
+    /// [`STREAMS_PER_CONNECTION_MAX`]; a server that allows fewer has fewer.
+    pub streams_max: usize,
     /// Whether connections are used again. `false`: one connection a request, closed by the client.
     pub keep_alive: bool,
     /// For one try, from when it was due (a retry: from when it was sent) to its last byte.
@@ -45,6 +52,26 @@ pub struct Stream {
     pub retries: Retries,
     /// Requests under way at once, 1 to [`IN_FLIGHT_MAX`]; those due beyond are dropped and counted.
     pub in_flight_max: usize,
+}
+
+/// What the clients of a stream speak.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum Protocol {
+    /// HTTP/1.1: one request at a time on a connection.
+    #[default]
+    Http1,
+    /// HTTP/2: over TLS by ALPN, in the clear by prior knowledge (RFC 9113, section 3).
+    Http2,
+    /// gRPC over HTTP/2: a request's body is one message, and `grpc-status` is its outcome.
+    Grpc,
+}
+
+impl Protocol {
+    /// Whether several requests may be under way on one connection.
+    #[must_use]
+    pub const fn is_http2(self) -> bool {
+        matches!(self, Self::Http2 | Self::Grpc)
+    }
 }
 
 /// When requests are due.
@@ -140,7 +167,7 @@ pub struct RequestShape {
     pub target: Name,
     /// Further header fields; a value may have `{key}` too.
     pub headers: Vec<(Name, Name)>,
-    /// The body; empty for none.
+    /// The body; empty for none. Of gRPC the message, without the five bytes before it.
     pub body: Arc<[u8]>,
     /// The keys `{key}` is drawn from.
     pub keys: Keys,
@@ -216,6 +243,8 @@ impl Default for Stream {
             arrivals: Arrivals::Open { stages: vec![stage], spacing: Spacing::Even },
             requests: vec![RequestShape::default()],
             clients: Clients::default(),
+            protocol: Protocol::Http1,
+            streams_max: 100,
             keep_alive: true,
             timeout: Duration::from_secs(10),
             retries: Retries::default(),
@@ -272,6 +301,7 @@ impl Stream {
                 && shape.keys.count >= 1
                 && (0.0..=1.0).contains(&shape.keys.hot_share)
         });
+        let posts = self.requests.iter().all(|shape| &*shape.method == "POST");
         let loopback = self.clients.source.is_none_or(|net| match net {
             IpNet::V4(net) => net.network().is_loopback() && net.prefix_len() >= 8,
             IpNet::V6(_) => false,
@@ -284,6 +314,14 @@ impl Stream {
             ),
             (replay || !self.requests.is_empty(), "a stream needs at least one request"),
             (shapes, "weights and key counts must be at least 1, and hot shares 0 to 1"),
+            (
+                self.protocol != Protocol::Grpc || (posts && !replay),
+                "gRPC asks with POST alone, and no log can be replayed over it",
+            ),
+            (
+                (1..=STREAMS_PER_CONNECTION_MAX).contains(&self.streams_max),
+                "requests at once on one connection must be 1 to 10000",
+            ),
             (self.clients.count >= 1, "a stream needs at least one client"),
             (loopback, "source addresses must be a network inside 127.0.0.0/8"),
             (!self.timeout.is_zero(), "the timeout must be longer than zero"),

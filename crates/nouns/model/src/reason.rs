@@ -67,6 +67,8 @@ reasons! {
     BareLineEnd = "bare_line_end", 400, Client, false, "http_request_error", "Lines must end in CRLF; a bare CR or LF was found.";
     /// `Host` is missing, repeated, malformed, or contradicts the target.
     BadHost = "bad_host", 400, Client, false, "http_request_error", "The Host header is missing, repeated, malformed or contradicts the request target.";
+    /// The host is none that the certificate of this connection is for.
+    Misdirected = "misdirected", 421, Client, true, "http_request_denied", "This connection is not for this host; ask again on a connection of its own.";
     /// The target is not a valid path or absolute URI.
     BadTarget = "bad_target", 400, Client, false, "http_request_error", "The request target is malformed or ambiguous.";
     /// `Content-Length` is malformed or repeated.
@@ -147,6 +149,18 @@ reasons! {
     ClientClosed = "client_closed", 499, Client, true, "connection_terminated", "The client closed the connection.";
     /// The client read its response too slowly.
     ClientTooSlow = "client_too_slow", 499, Client, true, "connection_write_timeout", "The client read the response too slowly.";
+    /// A connection must begin with a PROXY header, and its peer is not trusted to send one.
+    ProxyUntrusted = "proxy_untrusted", 403, Client, false, "http_request_denied", "Connections are accepted from known proxies only.";
+    /// A PROXY header is missing, malformed or cut short.
+    BadProxyHeader = "bad_proxy_header", 400, Client, false, "http_request_error", "The connection does not begin with a valid PROXY header.";
+    /// The PROXY header, or the TLS ClientHello that tells where a connection goes, did not come in time.
+    HelloTimeout = "hello_timeout", 408, Client, true, "http_request_error", "The connection's first bytes did not arrive in time.";
+    /// A connection that is passed on by its server name begins with no well-formed TLS ClientHello.
+    BadClientHello = "bad_client_hello", 400, Client, false, "http_request_error", "The TLS ClientHello is malformed.";
+    /// No pool serves the server name of a TLS connection, or it has none.
+    UnknownServerName = "unknown_server_name", 421, Client, false, "destination_not_found", "No server serves this TLS server name.";
+    /// Nothing was sent over a passed-on connection for longer than it may be idle.
+    IdleTimeout = "idle_timeout", 408, Client, true, "connection_timeout", "The connection was idle for too long.";
     /// The door is shutting down.
     Draining = "draining", 503, Door, true, "proxy_internal_response", "This server is shutting down; try again.";
     /// A defect in the door.

@@ -23,6 +23,11 @@ pub enum JournalError {
         /// The id of that process, if it is known.
         holder: Option<u32>,
     },
+    /// The journal was closed, because another process takes over.
+    #[error(
+        "the history of changes was handed over to the process that takes over from this one: ask that one, in a moment"
+    )]
+    HandedOver,
     /// The folder, or a file in it, cannot be made or written.
     #[error(
         "the state folder {} cannot be used: make it writable for the door's user, or name another one with `state` in `[door]`",

@@ -5,8 +5,10 @@
 
 pub mod buffer;
 pub mod clock;
+pub mod handover;
 pub mod listen;
 pub mod notify;
+pub mod pipe;
 pub mod resolve;
 pub mod socket;
 pub mod timer;

@@ -24,6 +24,11 @@ mod admin;
 
 pub use admin::{UnixSocket, bind_unix};
 
+/// What the kernel takes of a response that it cannot send yet, for each connection: accepted ones
+/// inherit it. Without it a client that does not read holds megabytes there, and the work of
+/// fetching them from a server.
+const UNSENT_BYTES_MAX: u32 = 128 * 1024;
+
 /// How a listening socket is opened.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct ListenOptions {
@@ -123,7 +128,8 @@ pub enum ListenError {
 /// Opens one listening socket that other workers of this door may join with [`bind`].
 ///
 /// Port 0 lets the system choose. An IPv6 address serves IPv6 only, so that `0.0.0.0` and `[::]`
-/// can be configured side by side. Accepted connections inherit `TCP_NODELAY`.
+/// can be configured side by side. Accepted connections inherit `TCP_NODELAY` and a bound on what they
+/// hold unsent.
 ///
 /// # Errors
 /// See [`ListenError`]. It does not notice a second door of the same user: use [`bind_group`].
@@ -133,6 +139,7 @@ pub fn bind(address: SocketAddr, options: &ListenOptions) -> Result<TcpListener,
     socket.bind(&address.into()).map_err(|source| explain(address, "bind", source))?;
     let listen = || -> io::Result<()> {
         socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
         if let Some(wait) = options.defer_accept {
             set_defer_accept(&socket, wait)?;
         }
@@ -286,6 +293,7 @@ fn adopt(descriptor: OwnedFd) -> io::Result<InheritedSocket> {
     let local = socket.local_addr()?;
     if let Some(address) = local.as_socket() {
         socket.set_tcp_nodelay(true)?;
+        socket.set_tcp_notsent_lowat(UNSENT_BYTES_MAX)?;
         return Ok(InheritedSocket::Tcp(socket.into(), address));
     }
     let path = local.as_pathname().map(PathBuf::from);

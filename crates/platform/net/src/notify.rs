@@ -58,6 +58,12 @@ impl Notifier {
         Ok(Self { address: Some(address) })
     }
 
+    /// A notifier that tells nobody anything.
+    #[must_use]
+    pub fn silent() -> Self {
+        Self { address: None }
+    }
+
     /// True when somebody listens to these messages.
     #[must_use]
     pub fn is_active(&self) -> bool {
@@ -70,6 +76,15 @@ impl Notifier {
     /// The socket is gone or its reader is stuck; the door itself is not affected.
     pub fn ready(&self) -> io::Result<()> {
         self.send(&[NotifyState::Ready])
+    }
+
+    /// The door serves, and this is the service's process from now on (`MAINPID=`, `READY=1`): it
+    /// took over from another one.
+    ///
+    /// # Errors
+    /// As [`Self::ready`].
+    pub fn took_over(&self) -> io::Result<()> {
+        self.send(&[NotifyState::MainPid(std::process::id()), NotifyState::Ready])
     }
 
     /// A reload begins (`RELOADING=1` with `MONOTONIC_USEC`, as `Type=notify-reload` wants);

@@ -53,6 +53,8 @@ pub enum Stream {
     Tcp(LazyTcp),
     /// TLS over TCP, either side.
     Tls(Box<TlsStream<TcpStream>>),
+    /// Bytes that a part of this worker makes of another protocol, such as HTTP/2.
+    Pipe(crate::pipe::End),
 }
 
 /// A TCP socket that registers with the runtime when it first would block.
@@ -80,6 +82,18 @@ impl LazyTcp {
         match self {
             Self::Registered(stream) => Ok(stream),
             Self::Fresh(_) | Self::Gone => Err(io::ErrorKind::NotConnected.into()),
+        }
+    }
+
+    /// Where the peer connected to.
+    ///
+    /// # Errors
+    /// As the system says.
+    pub fn local_address(&self) -> io::Result<SocketAddr> {
+        match self {
+            Self::Fresh(stream) => stream.local_addr(),
+            Self::Registered(stream) => stream.local_addr(),
+            Self::Gone => Err(io::ErrorKind::NotConnected.into()),
         }
     }
 
@@ -123,6 +137,7 @@ impl Stream {
                 Err(_) => return Poll::Ready(()),
             },
             Self::Tls(tls) => tls.get_ref().0,
+            Self::Pipe(end) => return end.poll_reset(context),
         };
         match tcp.poll_peek(context, &mut ReadBuf::uninit(&mut byte)) {
             Poll::Ready(Err(_)) => Poll::Ready(()),
@@ -200,6 +215,7 @@ impl Socket for Stream {
                 ready!(Pin::new(tls.as_mut()).poll_read(context, &mut buffer))?;
                 Poll::Ready(Ok(buffer.filled().len()))
             }
+            Self::Pipe(end) => end.poll_read(context, into),
         }
     }
 
@@ -212,6 +228,7 @@ impl Socket for Stream {
         match self {
             Self::Tcp(tcp) => tcp.poll_write(context, parts),
             Self::Tls(tls) => Pin::new(tls.as_mut()).poll_write_vectored(context, parts),
+            Self::Pipe(end) => end.poll_write(context, parts),
         }
     }
 
@@ -220,6 +237,7 @@ impl Socket for Stream {
         match self {
             Self::Tcp(tcp) => tcp.poll_flush(context),
             Self::Tls(tls) => Pin::new(tls.as_mut()).poll_flush(context),
+            Self::Pipe(end) => end.poll_flush(context),
         }
     }
 
@@ -227,6 +245,49 @@ impl Socket for Stream {
         match self {
             Self::Tcp(tcp) => tcp.poll_shutdown(context),
             Self::Tls(tls) => Pin::new(tls.as_mut()).poll_shutdown(context),
+            Self::Pipe(end) => end.poll_shutdown(context),
         }
+    }
+}
+
+impl AsyncRead for Stream {
+    fn poll_read(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        into: &mut ReadBuf<'_>,
+    ) -> Poll<io::Result<()>> {
+        let count = ready!(Socket::poll_read(self.get_mut(), context, into.initialize_unfilled()))?;
+        into.advance(count);
+        Poll::Ready(Ok(()))
+    }
+}
+
+impl AsyncWrite for Stream {
+    fn poll_write(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        bytes: &[u8],
+    ) -> Poll<io::Result<usize>> {
+        Socket::poll_write(self.get_mut(), context, &[IoSlice::new(bytes)])
+    }
+
+    fn poll_write_vectored(
+        self: Pin<&mut Self>,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        Socket::poll_write(self.get_mut(), context, parts)
+    }
+
+    fn is_write_vectored(&self) -> bool {
+        true
+    }
+
+    fn poll_flush(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Socket::poll_flush(self.get_mut(), context)
+    }
+
+    fn poll_shutdown(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Socket::poll_shutdown(self.get_mut(), context)
     }
 }

@@ -177,6 +177,12 @@ impl Wheel {
         }
     }
 
+    /// The ticks that have passed, each a [`TICK`] long: a clock that costs nothing to read.
+    #[must_use]
+    pub fn ticks(&self) -> u64 {
+        self.tick.get()
+    }
+
     /// Wakes every task that has an armed deadline, so that it looks at the world again:
     /// the door is draining, or a listener is gone.
     pub fn wake_all(&self) {
@@ -236,6 +242,12 @@ impl Deadline {
         self.arm(self.entry.limit.get());
     }
 
+    /// What ends it before its time.
+    #[must_use]
+    pub fn ender(&self) -> Ender {
+        Ender(Rc::clone(&self.entry))
+    }
+
     /// Ready once the deadline has passed; else the task is woken when it does.
     pub fn poll(&self, context: &mut Context<'_>) -> Poll<Elapsed> {
         if self.entry.fired.get() {
@@ -260,6 +272,18 @@ impl Deadline {
             Poll::Pending => self.poll(context).map(Err),
         })
         .await
+    }
+}
+
+/// Ends one deadline before its time, from elsewhere on the same thread.
+#[derive(Debug)]
+pub struct Ender(Rc<Entry>);
+
+impl Ender {
+    /// The deadline fires now, unless it is set anew before its task looks.
+    pub fn end(&self) {
+        self.0.fired.set(true);
+        wake(&self.0);
     }
 }
 
@@ -310,6 +334,18 @@ mod tests {
         check(&[(0, 500), (3, 5)], Some(10));
         check(&[(0, 5), (3, 900)], Some(905));
         check(&[(0, 1_000), (500, 1_000)], Some(1_502));
+    }
+
+    #[test]
+    fn a_deadline_is_ended_before_its_time() {
+        let wheel = Wheel::new(Timestamp::ZERO);
+        let deadline = wheel.deadline();
+        let mut context = Context::from_waker(Waker::noop());
+        deadline.set(ticks(9));
+        deadline.ender().end();
+        assert_eq!(deadline.poll(&mut context), Poll::Ready(Elapsed::Phase));
+        deadline.set(ticks(9));
+        assert!(deadline.poll(&mut context).is_pending());
     }
 
     #[test]

@@ -12,12 +12,19 @@ use std::sync::{Arc, OnceLock};
 use rustls::crypto::CryptoProvider;
 use rustls::crypto::aws_lc_rs::kx_group::{SECP256R1, SECP384R1, X25519, X25519MLKEM768};
 
+mod acme;
 mod certificate;
 mod client;
+mod file;
+mod ocsp;
+mod peer;
 mod server;
+mod trust;
 
-pub use certificate::{CertificateStatus, days_left, now_unix_s};
-pub use client::{client, server_name};
+pub use acme::{ACME_ALPN, challenge, store, write_private};
+pub use client::{ClientTls, client, server_name};
+pub use file::{FileKind, FileStatus, Stamps, days_left, now_unix_s};
+pub use peer::{PeerCertificate, peer_certificate};
 pub use server::{ServerTls, load};
 
 /// Why TLS cannot be set up, and what to do about it.
@@ -26,6 +33,14 @@ pub enum TlsError {
     /// A file cannot be read.
     #[error("cannot read {path}", path = path.display())]
     Read {
+        /// The file.
+        path: PathBuf,
+        /// What the system said.
+        source: std::io::Error,
+    },
+    /// A file of the door's own cannot be written.
+    #[error("cannot write {path}", path = path.display())]
+    Write {
         /// The file.
         path: PathBuf,
         /// What the system said.
@@ -90,6 +105,29 @@ pub enum TlsError {
         certificate: PathBuf,
         /// The key file.
         key: PathBuf,
+    },
+    /// A file that should hold an OCSP response holds none.
+    #[error("{path} is no OCSP response in DER: {problem}", path = path.display())]
+    Ocsp {
+        /// The file.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
+    },
+    /// No revocation list in a file that should hold some.
+    #[error("{path} holds no revocation list (`-----BEGIN X509 CRL-----`); \
+             `openssl crl -inform DER -in FILE -out FILE.pem` makes PEM of DER", path = path.display())]
+    NoRevocation {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Clients cannot be verified with these files.
+    #[error("clients cannot be verified with {path} and its revocation lists: {problem}", path = path.display())]
+    Clients {
+        /// The file of authorities.
+        path: PathBuf,
+        /// What is wrong.
+        problem: String,
     },
     /// `strict_sni` with a certificate that no server name can match.
     #[error("{path} names no host (subjectAltName), so with strict_sni it can never be used", path = path.display())]

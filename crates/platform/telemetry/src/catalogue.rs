@@ -5,10 +5,16 @@
 //! with a unit ends in that unit, as OpenMetrics asks.
 
 mod admission;
+mod http2;
+mod tcp;
+mod tls;
 
 use std::fmt::Write as _;
 
 use admission::ADMISSION;
+use http2::HTTP2;
+use tcp::TCP;
+use tls::TLS;
 
 use crate::histogram::{EXPORTED_BOUNDS, bound_seconds};
 use crate::samples::{self, View};
@@ -66,7 +72,15 @@ impl Metric {
 }
 
 /// Every metric, in the order of the page.
-pub const CATALOGUE: &[Metric] = &joined::<{ DOOR.len() + ADMISSION.len() }>(DOOR, ADMISSION);
+pub const CATALOGUE: &[Metric] = &joined::<{ DOOR.len() + AFTER_DOOR.len() }>(DOOR, AFTER_DOOR);
+
+const AFTER_DOOR: &[Metric] =
+    &joined::<{ ADMISSION.len() + AFTER_ADMISSION.len() }>(ADMISSION, AFTER_ADMISSION);
+
+const AFTER_ADMISSION: &[Metric] =
+    &joined::<{ HTTP2.len() + AFTER_HTTP2.len() }>(HTTP2, AFTER_HTTP2);
+
+const AFTER_HTTP2: &[Metric] = &joined::<{ TCP.len() + TLS.len() }>(TCP, TLS);
 
 const fn joined<const N: usize>(first: &[Metric], second: &[Metric]) -> [Metric; N] {
     let mut all = [first[0]; N];
@@ -154,6 +168,14 @@ const DOOR: &[Metric] = &[
         labels: &["reason"],
         help: "Client connections turned away before a request, by reason code.",
         samples: samples::connections_refused,
+    },
+    Metric {
+        name: "tidegate_idle_connections_closed",
+        kind: Kind::Counter,
+        unit: None,
+        labels: &["reason"],
+        help: "Idle client connections closed before their time, so that new ones have room.",
+        samples: samples::idle_connections_closed,
     },
     Metric {
         name: "tidegate_tls_handshakes",

@@ -14,6 +14,7 @@ use model::{Name, Reason};
 
 use crate::histogram::HistogramCounts;
 use crate::registry::{Reading, Registry, ServerKey};
+use crate::tcp::TcpTotals;
 use crate::totals::{RouteTotals, ServerTotals, WorkerTotals};
 
 /// Reads all shards, once a second; one per process, since its calls are the registry's clock.
@@ -23,6 +24,7 @@ pub struct Collector {
     workers: WorkerTotals,
     routes: BTreeMap<Name, Reading<RouteTotals>>,
     servers: BTreeMap<ServerKey, Reading<ServerTotals>>,
+    tcp: BTreeMap<Name, Reading<TcpTotals>>,
 }
 
 /// What one server did since the last collection.
@@ -41,7 +43,8 @@ impl Collector {
         let workers = registry.read_workers();
         let routes = registry.read_routes().into_iter().collect();
         let servers = registry.read_servers().into_iter().collect();
-        Self { registry, workers, routes, servers }
+        let tcp = registry.read_tcp().into_iter().collect();
+        Self { registry, workers, routes, servers, tcp }
     }
 
     /// Fills in what was counted since the last call: requests, classes, percentiles, shares,
@@ -54,6 +57,7 @@ impl Collector {
         self.collect_workers(&mut snapshot, &mut reasons);
         self.collect_routes(&mut snapshot, &mut reasons);
         self.collect_servers(&mut snapshot);
+        self.collect_tcp(&mut snapshot, &mut reasons);
         // After reading: what is dropped now has told its last second.
         self.registry.collected();
         snapshot.reasons = Reason::ALL
@@ -106,6 +110,18 @@ impl Collector {
             if let Some(servers) = pools.get(facts.name.as_str()) {
                 fill_pool(facts, servers);
             }
+        }
+    }
+
+    fn collect_tcp(&mut self, snapshot: &mut Snapshot, reasons: &mut [u64]) {
+        let now: BTreeMap<_, _> = self.registry.read_tcp().into_iter().collect();
+        let before = std::mem::replace(&mut self.tcp, now);
+        let nothing = TcpTotals::default();
+        for (name, reading) in &self.tcp {
+            let before = earlier(&before, name, reading, &nothing);
+            add_delta(reasons, &reading.totals.reasons, &before.reasons);
+            let facts = snapshot.tcp.iter_mut().filter(|facts| *facts.name == **name);
+            facts.for_each(|facts| reading.totals.fill(facts, before));
         }
     }
 }

@@ -24,6 +24,7 @@ mod recording;
 mod registry;
 mod samples;
 mod shard;
+mod tcp;
 mod text;
 mod totals;
 
@@ -40,3 +41,4 @@ pub use history::{HISTORY_SNAPSHOTS, History};
 pub use recorder::{ForwardedRequest, RECORDED_REQUESTS, RECORDED_SECONDS, Recorder};
 pub use registry::{RETIRED_COLLECTIONS, RETIRED_ENTRIES, Registry};
 pub use shard::{AttemptSample, RequestSample, RouteShard, ServerShard, WorkerShard};
+pub use tcp::TcpShard;

@@ -19,6 +19,7 @@ pub use crate::family::{RETIRED_COLLECTIONS, RETIRED_ENTRIES};
 use crate::recorder::{Recorder, Ring, RingReading};
 use crate::recording::{Numbers, assemble};
 use crate::shard::{RouteShard, ServerShard, WorkerShard};
+use crate::tcp::{TcpShard, TcpTotals};
 use crate::totals::{RouteTotals, ServerTotals, WorkerTotals};
 
 /// A server's place: its pool and its address.
@@ -38,6 +39,7 @@ pub struct Registry {
     rings: Vec<Arc<Ring>>,
     routes: Mutex<Family<Name, RouteShard>>,
     servers: Mutex<Family<ServerKey, ServerShard>>,
+    tcp: Mutex<Family<Name, TcpShard>>,
     reloads_applied: AtomicU64,
     reloads_rejected: AtomicU64,
     admission: Mutex<AdmissionTotals>,
@@ -57,6 +59,7 @@ impl Registry {
             rings: (0..workers).map(|_| Arc::new(Ring::new(workers))).collect(),
             routes: Mutex::new(Family::new()),
             servers: Mutex::new(Family::new()),
+            tcp: Mutex::new(Family::new()),
             reloads_applied: AtomicU64::new(0),
             reloads_rejected: AtomicU64::new(0),
             admission: Mutex::default(),
@@ -92,6 +95,13 @@ impl Registry {
     #[must_use]
     pub fn server(&self, worker: usize, pool: &Name, address: SocketAddr) -> Arc<ServerShard> {
         lock(&self.servers).shard((Arc::clone(pool), address), worker)
+    }
+
+    /// The worker's shard of a TCP listener; the same one on every call. Not for the request path:
+    /// it locks.
+    #[must_use]
+    pub fn tcp(&self, worker: usize, listener: &Name) -> Arc<TcpShard> {
+        lock(&self.tcp).shard(Arc::clone(listener), worker)
     }
 
     /// The worker's recorder; to be asked for once.
@@ -139,6 +149,11 @@ impl Registry {
         lock(&self.servers).retain(&servers);
     }
 
+    /// As [`Registry::retain`], of TCP listeners.
+    pub fn retain_tcp(&self, listeners: &[Name]) {
+        lock(&self.tcp).retain(&listeners.iter().cloned().collect());
+    }
+
     /// A reload was tried; `applied` says whether the new configuration is in force.
     pub fn configuration_reloaded(&self, applied: bool) {
         let counter = if applied { &self.reloads_applied } else { &self.reloads_rejected };
@@ -167,6 +182,7 @@ impl Registry {
     pub(crate) fn collected(&self) {
         lock(&self.routes).collected();
         lock(&self.servers).collected();
+        lock(&self.tcp).collected();
     }
 
     pub(crate) fn read_workers(&self) -> WorkerTotals {
@@ -181,6 +197,16 @@ impl Registry {
         let routes = lock(&self.routes);
         let read = routes.iter().map(|(name, entry)| {
             let mut totals = RouteTotals::default();
+            entry.shards().for_each(|shard| shard.add_to(&mut totals));
+            (Arc::clone(name), Reading { generation: entry.generation, totals })
+        });
+        read.collect()
+    }
+
+    pub(crate) fn read_tcp(&self) -> Vec<(Name, Reading<TcpTotals>)> {
+        let listeners = lock(&self.tcp);
+        let read = listeners.iter().map(|(name, entry)| {
+            let mut totals = TcpTotals::default();
             entry.shards().for_each(|shard| shard.add_to(&mut totals));
             (Arc::clone(name), Reading { generation: entry.generation, totals })
         });

@@ -5,6 +5,9 @@
 //! are left out, which keeps the number of series to what occurred.
 
 pub(crate) mod admission;
+pub(crate) mod http2;
+pub(crate) mod tcp;
+pub(crate) mod tls;
 
 use model::Reason;
 use model::fact::{ServerFacts, ServerState, Snapshot};
@@ -13,6 +16,7 @@ use crate::admission::AdmissionTotals;
 use crate::histogram::HistogramCounts;
 use crate::process::ProcessFacts;
 use crate::registry::Registry;
+use crate::tcp::TcpTotals;
 use crate::text::FamilyWriter;
 use crate::totals::{RouteTotals, ServerTotals, WorkerTotals};
 
@@ -40,6 +44,7 @@ pub(crate) struct View<'a> {
     workers: WorkerTotals,
     routes: Vec<(String, RouteTotals)>,
     servers: Vec<(String, String, ServerTotals)>,
+    tcp: Vec<(String, TcpTotals)>,
     reloads: (u64, u64),
     admission: AdmissionTotals,
 }
@@ -53,12 +58,15 @@ impl<'a> View<'a> {
         let servers = registry.read_servers().into_iter().map(|((pool, address), reading)| {
             (pool.to_string(), address.to_string(), reading.totals)
         });
+        let tcp = registry.read_tcp();
+        let tcp = tcp.into_iter().map(|(name, reading)| (name.to_string(), reading.totals));
         Self {
             snapshot,
             process: ProcessFacts::read(),
             workers: registry.read_workers(),
             routes: routes.collect(),
             servers: servers.collect(),
+            tcp: tcp.collect(),
             reloads: registry.reloads(),
             admission: registry.admission(),
         }
@@ -143,6 +151,10 @@ pub(crate) fn connections_refused(view: &View<'_>, family: &mut FamilyWriter<'_>
     for (reason, count) in occurred(&view.workers.refused) {
         family.count(&[reason.code()], count);
     }
+}
+
+pub(crate) fn idle_connections_closed(view: &View<'_>, family: &mut FamilyWriter<'_>) {
+    family.count(&[Reason::TooManyConnections.code()], view.workers.made_room);
 }
 
 pub(crate) fn tls_handshakes(view: &View<'_>, family: &mut FamilyWriter<'_>) {

@@ -230,6 +230,10 @@ pub struct WorkerShard {
     accepted: Counter,
     closed: Counter,
     refused: Counters<REASONS>,
+    made_room: Counter,
+    http2_connections: Counter,
+    http2_streams: Counter,
+    http2_floods: Counter,
     handshakes_failed: Counter,
     handshakes: Histogram,
     reasons: Counters<REASONS>,
@@ -242,6 +246,10 @@ impl Default for WorkerShard {
             accepted: Counter::new(),
             closed: Counter::new(),
             refused: Counters::new(),
+            made_room: Counter::new(),
+            http2_connections: Counter::new(),
+            http2_streams: Counter::new(),
+            http2_floods: Counter::new(),
             handshakes_failed: Counter::new(),
             handshakes: Histogram::new(),
             reasons: Counters::new(),
@@ -270,6 +278,31 @@ impl WorkerShard {
         self.refused.increment(reason.index());
     }
 
+    /// An idle client connection was closed early to make room for a new one; it counts as closed
+    /// too.
+    #[inline]
+    pub fn connection_made_room(&self) {
+        self.made_room.add(1);
+    }
+
+    /// HTTP/2 was begun on a client connection.
+    #[inline]
+    pub fn http2_connection(&self) {
+        self.http2_connections.add(1);
+    }
+
+    /// A request came over HTTP/2.
+    #[inline]
+    pub fn http2_stream(&self) {
+        self.http2_streams.add(1);
+    }
+
+    /// An HTTP/2 connection was ended for what its client sent too often.
+    #[inline]
+    pub fn http2_flood(&self) {
+        self.http2_floods.add(1);
+    }
+
     /// A TLS handshake with a client ended; its time counts only when it succeeded.
     #[inline]
     pub fn tls_handshake(&self, duration: Duration, succeeded: bool) {
@@ -295,6 +328,10 @@ impl WorkerShard {
     pub(crate) fn add_to(&self, totals: &mut WorkerTotals) {
         totals.closed += self.closed.get();
         totals.accepted += self.accepted.get();
+        totals.made_room += self.made_room.get();
+        totals.http2_connections += self.http2_connections.get();
+        totals.http2_streams += self.http2_streams.get();
+        totals.http2_floods += self.http2_floods.get();
         totals.handshakes_failed += self.handshakes_failed.get();
         totals.panics += self.panics.get();
         self.refused.add_to(&mut totals.refused);

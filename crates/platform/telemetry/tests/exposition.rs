@@ -7,8 +7,8 @@ use std::time::Duration;
 
 use model::configuration::Class;
 use model::fact::{
-    AdmissionFacts, ClientFacts, LimitFacts, PoolFacts, QueueFacts, ReasonCount, RouteFacts,
-    ServerFacts, ServerState, SharedFacts, Snapshot, TalkerFacts,
+    AdmissionFacts, CertificateFacts, ClientFacts, LimitFacts, PoolFacts, QueueFacts, ReasonCount,
+    RouteFacts, ServerFacts, ServerState, SharedFacts, Snapshot, TalkerFacts,
 };
 use model::{Name, Reason};
 use telemetry::catalogue::{CATALOGUE, Kind, reference};
@@ -38,6 +38,10 @@ fn busy() -> Arc<Registry> {
         (0..3).for_each(|_| shard.connection_accepted());
         shard.connection_closed();
         shard.connection_refused(Reason::TooManyConnections);
+        shard.connection_made_room();
+        shard.http2_connection();
+        shard.http2_stream();
+        shard.http2_flood();
         shard.tls_handshake(Duration::from_millis(1), true);
         shard.tls_handshake(Duration::from_millis(1), false);
         shard.reason(Reason::BadHost);
@@ -64,6 +68,10 @@ fn busy() -> Arc<Registry> {
             shard.ejected();
             shard.retry_refused();
         }
+        let shard = registry.tcp(worker, &"database".into());
+        (0..2).for_each(|_| shard.opened());
+        shard.passed(11, 13);
+        shard.closed(Duration::from_secs(5), Some(Reason::ServerClosed));
     }
     registry.configuration_reloaded(true);
     registry.configuration_reloaded(false);
@@ -143,6 +151,15 @@ fn gauges() -> Snapshot {
             servers: vec![server("127.0.0.1:9", ServerState::Up)],
             ..PoolFacts::default()
         }],
+        certificates: [CertificateFacts {
+            owner: "listener".to_owned(),
+            name: "web".to_owned(),
+            kind: "certificate".to_owned(),
+            file: "/etc/tidegate/web.pem".to_owned(),
+            not_after_unix_s: Some(1_767_225_600),
+            ..CertificateFacts::default()
+        }]
+        .into(),
         ..Snapshot::default()
     }
 }
@@ -279,6 +296,10 @@ fn the_numbers_on_the_page_are_the_counts() {
     check("tidegate_request_body_bytes_total", &[route], 30.0);
     check("tidegate_connections", &[], 4.0);
     check("tidegate_connections_refused_total", &[("reason", "too_many_connections")], 2.0);
+    check("tidegate_idle_connections_closed_total", &[("reason", "too_many_connections")], 2.0);
+    check("tidegate_http2_connections_total", &[], 2.0);
+    check("tidegate_http2_streams_total", &[], 2.0);
+    check("tidegate_http2_floods_total", &[], 2.0);
     check("tidegate_server_requests_total", &[("pool", "web"), ("server", "127.0.0.1:1")], 4.0);
     check(
         "tidegate_server_failures_total",

@@ -43,6 +43,13 @@ impl AddressCounts {
         (before < limit).then_some(held)
     }
 
+    /// Whether `address` may hold one more connection.
+    pub(crate) fn has_room(&self, address: IpAddr, limit: u32) -> bool {
+        let key = key_of(address);
+        let counted = |row: usize| self.rows[row][self.cell(row, key)].load(Ordering::Relaxed);
+        counted(0).min(counted(1)) < limit
+    }
+
     fn cell(&self, row: usize, key: u128) -> usize {
         usize::try_from(self.hashers[row].hash_one(key) % CELLS as u64).unwrap_or(0)
     }
@@ -74,6 +81,7 @@ mod tests {
         let address: IpAddr = "192.0.2.1".parse().unwrap();
         let held: Vec<_> = (0..3).map(|_| counts.hold(address, 3)).collect();
         assert!(held.iter().all(Option::is_some));
+        assert!(!counts.has_room(address, 3) && counts.has_room(address, 4));
         assert!(counts.hold(address, 3).is_none());
         assert!(counts.hold("192.0.2.2".parse().unwrap(), 3).is_some());
         drop(held);

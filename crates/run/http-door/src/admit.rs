@@ -16,10 +16,12 @@ use net::clock;
 
 use crate::connection::Client;
 use crate::exchange::Exchange;
+use crate::grpc;
 use crate::identify::Sender;
 use crate::serve::head_bytes;
+use crate::view::View;
 use crate::waiting::{Place, Seat, Waiting};
-use crate::worker::{View, Worker};
+use crate::worker::Worker;
 
 /// gRPC clients say here how often they asked before.
 const GRPC_ATTEMPTS: &str = "grpc-previous-rpc-attempts";
@@ -45,11 +47,14 @@ pub(crate) fn identify(
 ) {
     let Some(identities) = &view.live.identities else { return };
     let bytes = client.buffer.as_ref().map_or(&[][..], |buffer| buffer.bytes());
-    let sender = Sender { head: &exchange.request, bytes, now: exchange.phases.started };
     let origin = &client.origin;
+    let names = origin.certificate().map_or(&[][..], |shown| &shown.names);
+    let now = exchange.phases.started;
+    let sender = Sender { head: &exchange.request, bytes, now, names };
     let address = || origin.client(&exchange.request, bytes, listener);
     let cache = &mut worker.tokens.borrow_mut();
-    exchange.client = identities.find(sender, &mut client.known, cache, (!origin.trusted, address));
+    exchange.client =
+        identities.find(sender, &mut client.known.borrow_mut(), cache, (!origin.trusted, address));
 }
 
 /// Lets the request in, now or after a wait.
@@ -219,7 +224,8 @@ impl admission::Request for Asking<'_> {
     fn deadline(&self) -> Option<Timestamp> {
         let configuration = &self.view.live.configuration;
         let pool = &configuration.pools[self.pool?];
-        let total = configuration.routes[self.route].total_timeout.or(pool.timeouts.total)?;
+        let configured = configuration.routes[self.route].total_timeout.or(pool.timeouts.total);
+        let total = grpc::total(configured, &self.exchange.request, self.bytes())?;
         Some(self.exchange.phases.started + total)
     }
 

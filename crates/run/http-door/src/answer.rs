@@ -17,9 +17,12 @@ use net::clock;
 
 use crate::connection::Client;
 use crate::exchange::{Ended, Exchange};
+use crate::grpc;
 use crate::heads::{write_decimal, write_field};
 use crate::quota::Shown;
-use crate::worker::{View, Worker};
+use crate::serve::head_bytes;
+use crate::view::View;
+use crate::worker::Worker;
 
 /// The methods that the door serves anywhere, for `Allow` where it refuses the others.
 const SERVED: &[&str] = &["DELETE", "GET", "HEAD", "OPTIONS", "PATCH", "POST", "PUT"];
@@ -152,16 +155,21 @@ pub(crate) async fn send(
     let bodiless = understood && client.skips_body(exchange);
     let request = &exchange.request;
     let keep_alive = understood && request.keep_alive && bodiless && request.upgrade.is_none();
-    let without_body =
-        understood && request.method == Method::Head || matches!(answer.status, 204 | 304);
+    let keep_alive = keep_alive && !worker.accepts_no_more(&client.listener);
+    // A call is answered by a head alone.
+    let grpc_type = answer.reason.and_then(|_| grpc::answer_type(request, head_bytes(client)));
+    let without_body = understood && request.method == Method::Head
+        || matches!(answer.status, 204 | 304)
+        || grpc_type.is_some();
     // Nothing goes to a server any more: the memory for its head holds the body.
     exchange.to_server.clear();
     match answer.reason {
+        Some(_) if grpc_type.is_some() => {}
         Some(reason) => write_refusal(exchange, answer, reason),
         None => exchange.to_server.extend_from_slice(answer.body),
     }
     let length = exchange.to_server.len();
-    write_head(worker, exchange, answer, (keep_alive, length));
+    write_head(worker, exchange, answer, (keep_alive, length, grpc_type));
     if !without_body {
         exchange.to_client.extend_from_slice(&exchange.to_server);
     }
@@ -181,7 +189,8 @@ pub(crate) async fn send(
 fn keeps_alive(reason: Reason) -> bool {
     matches!(
         reason,
-        Reason::NoRoute
+        Reason::Misdirected
+            | Reason::NoRoute
             | Reason::MethodNotAllowed
             | Reason::ClientDisabled
             | Reason::ClientRoute
@@ -207,19 +216,21 @@ fn write_head(
     worker: &Worker,
     exchange: &mut Exchange,
     answer: &Answer<'_>,
-    (keep_alive, length): (bool, usize),
+    (keep_alive, length, grpc_type): (bool, usize, Option<&str>),
 ) {
     let http10 = exchange.request.version == Version::Http10;
     let out = &mut exchange.to_client;
     out.clear();
     out.extend_from_slice(b"HTTP/1.1 ");
-    write_decimal(out, u64::from(answer.status));
+    // The status of a call is a field.
+    let status = if grpc_type.is_some() { 200 } else { answer.status };
+    write_decimal(out, u64::from(status));
     out.push(b' ');
-    out.extend_from_slice(phrase(answer.status).as_bytes());
+    out.extend_from_slice(phrase(status).as_bytes());
     out.extend_from_slice(b"\r\n");
     write_field(out, b"date", &worker.date.text(exchange.phases.started));
     if !matches!(answer.status, 204 | 304) {
-        write_field(out, b"content-type", answer.content_type.as_bytes());
+        write_field(out, b"content-type", grpc_type.unwrap_or(answer.content_type).as_bytes());
         out.extend_from_slice(b"content-length: ");
         write_decimal(out, length as u64);
         out.extend_from_slice(b"\r\n");
@@ -231,6 +242,12 @@ fn write_head(
         write_field(out, b"allow", answer.allow.join(", ").as_bytes());
     }
     if let Some(reason) = answer.reason {
+        if grpc_type.is_some() {
+            out.extend_from_slice(b"grpc-status: ");
+            write_decimal(out, u64::from(grpc::status(reason)));
+            out.extend_from_slice(b"\r\n");
+            write_field(out, b"grpc-message", reason.detail().as_bytes());
+        }
         out.extend_from_slice(b"cache-control: no-store\r\nproxy-status: tidegate; error=");
         out.extend_from_slice(reason.proxy_error().as_bytes());
         out.extend_from_slice(b"; details=\"");

@@ -8,8 +8,8 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use balancing::{FailureCause, Outcome, Pick};
-use http_wire::HeadLimits;
-use model::configuration::{Pool as PoolSettings, Route};
+use http_wire::{HeadLimits, HeaderKind, write_proxy_header};
+use model::configuration::{Pool as PoolSettings, Route, ServerProtocol};
 use model::{Fault, Reason, Timestamp};
 use net::clock;
 use net::socket::Socket;
@@ -18,14 +18,17 @@ use telemetry::AttemptSample;
 
 use crate::connection::Client;
 use crate::exchange::{Ended, Exchange};
+use crate::grpc;
 use crate::heads;
+use crate::http2::outbound::Target;
 use crate::pump::{Pump, PumpError, Side};
 use crate::serve;
 use crate::tunnel;
-use crate::upstream::{self, ServerConnection};
+use crate::upstream::{self, Cut, Opening, ServerConnection};
+use crate::view::{ServerView, View};
 use crate::waiting::Place;
 use crate::work::{self, Load, WATCH_AFTER};
-use crate::worker::{ServerView, View, Worker};
+use crate::worker::Worker;
 
 /// A server's response head may have these sizes, whatever the client's limits are.
 const RESPONSE_LIMITS: HeadLimits =
@@ -61,6 +64,8 @@ pub(crate) struct Attempt<'a, 'p> {
     pub(crate) silent_until: Duration,
     /// The client sends its body only once the server has agreed to it.
     pub(crate) awaits_continue: bool,
+    /// The answer is that of a gRPC call, which may be silent for longer.
+    pub(crate) is_call: bool,
 }
 
 /// Why an attempt failed before anything was said to the client.
@@ -69,6 +74,8 @@ pub(crate) struct Failure {
     pub(crate) reason: Reason,
     /// Another server may be asked if the request allows it.
     pub(crate) repeatable: bool,
+    /// The server said that it has not begun: repeating it cannot do it twice.
+    pub(crate) unbegun: bool,
     /// The server is to blame, not the client.
     pub(crate) cause: Option<FailureCause>,
     /// The budget has already paid for another attempt.
@@ -110,7 +117,7 @@ pub(crate) async fn run(
         arm.attempt(attempt.pool_index, index, &sample);
     }
     let latency = exchange.phases.first_byte.unwrap_or(total);
-    let outcome = outcome_of(&result, exchange.response.status, latency);
+    let outcome = outcome_of(&result, exchange.status_of_work, latency);
     attempt.tell_limiter(work::ending_of(outcome), at);
     if let Some(change) = attempt.pick.finish(outcome, at) {
         attempt.worker.state_changed(&attempt.settings.name, metrics, change);
@@ -152,11 +159,26 @@ fn cause_of(reason: Reason) -> FailureCause {
 impl Failure {
     fn server(reason: Reason) -> Self {
         let cause = Some(cause_of(reason));
-        Self { reason, repeatable: true, cause, paid: false, at: clock::now() }
+        let at = clock::now();
+        Self { reason, repeatable: true, unbegun: false, cause, paid: false, at }
     }
 
     fn client(reason: Reason) -> Self {
-        Self { reason, repeatable: false, cause: None, paid: false, at: clock::now() }
+        let at = clock::now();
+        Self { reason, repeatable: false, unbegun: false, cause: None, paid: false, at }
+    }
+
+    /// The server ended the connection, or its stream, before it answered.
+    fn cut(cut: Cut) -> Self {
+        match cut {
+            Cut::Closed => Self::server(Reason::ServerClosed),
+            Cut::Malformed => Self::server(Reason::BadResponse),
+            // Not the server's fault: it has not seen it.
+            Cut::Unsendable => Self::client(Reason::HeadTooLarge),
+            Cut::GoneAway | Cut::Refused => {
+                Self { unbegun: true, ..Self::server(Reason::ServerClosed) }
+            }
+        }
     }
 }
 
@@ -177,7 +199,6 @@ impl Attempt<'_, '_> {
         let sent_at = if server.reused { began } else { clock::now() };
         let mut length = self.until_response(client, exchange, &mut server).await;
         if let Err(failure) = &length
-            && server.reused
             && self.may_repeat_stale(failure, exchange, &server)
         {
             // The server closed the idle connection while the request was on its way. That
@@ -191,6 +212,7 @@ impl Attempt<'_, '_> {
         let first_byte_at = clock::now();
         exchange.phases.first_byte = Some(first_byte_at.since(sent_at));
         self.answered_at = Some(first_byte_at);
+        self.note_call(exchange, &server, length);
         if exchange.response.status == 101 {
             return Ok(tunnel::run(self, client, exchange, server, length).await);
         }
@@ -201,27 +223,62 @@ impl Attempt<'_, '_> {
         Ok(self.relay(client, exchange, server, length).await)
     }
 
+    /// Sees whether the answer is that of a gRPC call, and how it went for the server.
+    fn note_call(&mut self, exchange: &mut Exchange, server: &ServerConnection, length: usize) {
+        let head = server.buffer.as_ref().and_then(|buffer| buffer.filled().get(..length));
+        let (bytes, response) = (head.unwrap_or_default(), &exchange.response);
+        let kind = response.header(bytes, HeaderKind::ContentType);
+        self.is_call = kind.is_some_and(grpc::is_grpc);
+        let told = if self.is_call { response.header_named(bytes, "grpc-status") } else { None };
+        exchange.status_of_work = told.and_then(grpc::failure).unwrap_or(response.status);
+    }
+
     /// An idle connection, or a new one.
     async fn connection(
         &self,
         exchange: &mut Exchange,
         now: Timestamp,
     ) -> Result<ServerConnection, Failure> {
+        if self.settings.protocol == ServerProtocol::Http2 {
+            return self.fresh(exchange).await;
+        }
         let repeatable = exchange.request.method.is_idempotent() && self.upload.can_restart();
         let idle_time_max = if repeatable { Duration::MAX } else { FRESH_ENOUGH };
-        match self.server().idle.take(now, idle_time_max) {
+        match self.server().idle.take(exchange.proxied.as_ref(), now, idle_time_max) {
             Some(connection) => Ok(connection),
             None => self.fresh(exchange).await,
         }
     }
 
+    /// A new connection, or a new stream of one that speaks HTTP/2.
     async fn fresh(&self, exchange: &mut Exchange) -> Result<ServerConnection, Failure> {
         let began = clock::now();
         let server = self.server();
         let tls = self.view.live.pools[self.pool_index].tls.as_ref();
+        if self.settings.protocol == ServerProtocol::Http2 {
+            let target = Target {
+                address: server.address,
+                host: server.host.as_ref(),
+                tls,
+                head_bytes: exchange.to_server.len(),
+                connections_max: self.settings.idle_max.max(1),
+                idle_time: self.settings.timeouts.idle,
+                wheel: &self.worker.wheel,
+            };
+            let time = self.settings.timeouts.connect;
+            let stream = server.idle.http2.stream(&target, &exchange.deadline, time).await;
+            let (connection, waited) = stream.map_err(Failure::server)?;
+            exchange.phases.connect = waited.then(|| clock::now().since(began));
+            return Ok(connection);
+        }
         let tls = tls.map(|tls| (tls, server.host.as_ref()));
         let time = self.settings.timeouts.connect;
-        let connected = upstream::connect(server.address, tls, &exchange.deadline, time).await;
+        let mut preface = Vec::new();
+        if let Some(version) = self.settings.proxy_protocol {
+            write_proxy_header(&mut preface, version, exchange.proxied.as_ref());
+        }
+        let opening = Opening { address: server.address, tls, preface: &preface };
+        let connected = upstream::open(opening, &exchange.deadline, time).await;
         exchange.phases.connect = Some(clock::now().since(began));
         connected.map_err(Failure::server)
     }
@@ -310,10 +367,7 @@ impl Attempt<'_, '_> {
             let buffer = server.buffer.get_or_insert_with(|| self.worker.lend_for_response());
             match server.stream.poll_read(context, buffer.spare()) {
                 Poll::Ready(Ok(count)) if count > 0 => buffer.advance(count),
-                Poll::Ready(_) => {
-                    let failure = Failure::server(Reason::ServerClosed);
-                    return Poll::Ready(Err(failure));
-                }
+                Poll::Ready(_) => return Poll::Ready(Err(Failure::cut(server.cut()))),
                 Poll::Pending => {
                     if buffer.is_empty() {
                         server.buffer = None;
@@ -360,7 +414,7 @@ impl Attempt<'_, '_> {
                     if self.load.is_some_and(|load| clock::now().since(load.began) >= WATCH_AFTER) {
                         self.suspend();
                     }
-                    client.deadline.set(client.listener.settings().timeouts.body);
+                    client.deadline.set(self.client_time(client));
                     self.await_server(&exchange.deadline);
                 }
                 Poll::Pending
@@ -405,10 +459,17 @@ impl Attempt<'_, '_> {
         exchange: &Exchange,
         server: &ServerConnection,
     ) -> bool {
+        // A connection that goes away has not begun what it says so of. A stream that was refused
+        // has not either, but this server has enough to do.
+        let harmless = match server.cut() {
+            Cut::GoneAway => true,
+            Cut::Closed => server.reused && exchange.request.method.is_idempotent(),
+            Cut::Refused | Cut::Malformed | Cut::Unsendable => false,
+        };
         failure.reason == Reason::ServerClosed
             && server.buffer.as_ref().is_none_or(net::buffer::Buffer::is_empty)
             && self.upload.can_restart()
-            && exchange.request.method.is_idempotent()
+            && harmless
     }
 
     /// With `on_status`, an error of the server is a failed attempt as long as others are left.

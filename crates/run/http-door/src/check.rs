@@ -8,18 +8,21 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_wire::{Framing, HeadLimits, HeadScanner, Method, ResponseHead};
+use http_wire::{Framing, HeadLimits, HeadScanner, Method, ResponseHead, write_proxy_header};
 use model::Name;
-use model::configuration::{Check, CheckKind};
+use model::configuration::{Check, CheckKind, ProxyVersion, ServerProtocol};
 use net::clock;
 use net::socket::Stream;
 use tokio::io::{AsyncRead, AsyncReadExt, AsyncWrite, AsyncWriteExt};
+use tokio::net::TcpStream;
 use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
 use crate::live::Live;
 use crate::upstream::UpstreamTls;
 use crate::worker::ServerChange;
+
+mod http2;
 
 /// How much of a response a check reads.
 const RESPONSE_BYTES_MAX: u64 = 64 * 1024;
@@ -53,6 +56,18 @@ enum CheckError {
     Status(u16),
     #[error("the body does not contain the expected text")]
     Body,
+    #[error("HTTP/2 failed")]
+    Http2(#[from] h2::Error),
+    #[error("the server did not choose HTTP/2 (ALPN `h2`)")]
+    NotHttp2,
+    #[error("the service is not serving")]
+    NotServing,
+    #[error("the server's health service does not know this service")]
+    UnknownService,
+    #[error("the server has no `grpc.health.v1.Health` service")]
+    NoHealthService,
+    #[error("the health service failed")]
+    Grpc,
 }
 
 impl Checks {
@@ -146,7 +161,12 @@ impl Target {
         let Some(check) = &settings.check else { return };
         let member = &self.live.members(self.pool)[self.server];
         let tls = self.live.pools[self.pool].tls.as_ref().map(|tls| (tls, member.name.as_ref()));
-        let asked = tokio::time::timeout(check.timeout, ask(member.address, check, tls));
+        let over = (settings.protocol, tls);
+        let asked = async {
+            let tcp = connect(member.address, settings.proxy_protocol).await?;
+            ask((tcp, member.address), check, over).await
+        };
+        let asked = tokio::time::timeout(check.timeout, asked);
         let result = asked.await.unwrap_or(Err(CheckError::Timeout));
         if let Err(error) = &result {
             tracing::debug!(pool = %settings.name, server = %member.address, %error, "check failed");
@@ -163,25 +183,60 @@ fn jittered(interval: Duration) -> Duration {
     interval.mul_f64(0.9 + 0.2 * fastrand::f64())
 }
 
+/// A connection to the server. One that expects to be told whose it is hears that it is the door's
+/// own.
+async fn connect(address: SocketAddr, proxy: Option<ProxyVersion>) -> io::Result<TcpStream> {
+    let mut tcp = Stream::connect(address).await?;
+    if let Some(version) = proxy {
+        let mut header = Vec::new();
+        write_proxy_header(&mut header, version, None);
+        tcp.write_all(&header).await?;
+    }
+    Ok(tcp)
+}
+
 async fn ask(
-    address: SocketAddr,
+    (tcp, address): (TcpStream, SocketAddr),
     check: &Check,
-    tls: Option<(&UpstreamTls, Option<&Name>)>,
+    (protocol, tls): (ServerProtocol, Option<(&UpstreamTls, Option<&Name>)>),
 ) -> Result<(), CheckError> {
-    let stream = Stream::connect(address).await?;
-    let CheckKind::Http { path, host, status, body } = &check.kind else { return Ok(()) };
+    if check.kind == CheckKind::Tcp {
+        return Ok(());
+    }
+    let Some((tls, name)) = tls else {
+        return ask_on(tcp, check, ("http", address, protocol)).await;
+    };
+    let name = tls.name_of(address, name).map_err(|_invalid| CheckError::Name)?;
+    let stream = Box::pin(tls.connector.connect(name, tcp)).await?;
+    if protocol == ServerProtocol::Http2 && stream.get_ref().1.alpn_protocol() != Some(b"h2") {
+        return Err(CheckError::NotHttp2);
+    }
+    ask_on(stream, check, ("https", address, protocol)).await
+}
+
+/// Asks on a connection that stands.
+async fn ask_on(
+    stream: impl AsyncRead + AsyncWrite + Unpin,
+    check: &Check,
+    (scheme, address, protocol): (&str, SocketAddr, ServerProtocol),
+) -> Result<(), CheckError> {
+    let (path, host, status, body) = match &check.kind {
+        CheckKind::Tcp => return Ok(()),
+        CheckKind::Grpc { service } => {
+            let (host, service) = (address.to_string(), service.as_deref().unwrap_or_default());
+            return Box::pin(http2::grpc_health(stream, (scheme, &host), service)).await;
+        }
+        CheckKind::Http { path, host, status, body } => (path, host, status, body),
+    };
     let host = host.as_deref().map_or_else(|| address.to_string(), str::to_owned);
-    let request = format!(
-        "GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: tidegate-check\r\n\
-         accept: */*\r\nconnection: close\r\n\r\n"
-    );
-    let wants_body = body.is_some();
-    let (found, text) = match tls {
-        None => exchange(stream, &request, wants_body).await?,
-        Some((tls, name)) => {
-            let name = tls.name_of(address, name).map_err(|_invalid| CheckError::Name)?;
-            let stream = tls.connector.connect(name, stream).await?;
-            exchange(stream, &request, wants_body).await?
+    let (found, text) = match protocol {
+        ServerProtocol::Http2 => Box::pin(http2::get(stream, (scheme, &host, path))).await?,
+        ServerProtocol::Http1 | ServerProtocol::Tcp => {
+            let request = format!(
+                "GET {path} HTTP/1.1\r\nhost: {host}\r\nuser-agent: tidegate-check\r\n\
+                 accept: */*\r\nconnection: close\r\n\r\n"
+            );
+            exchange(stream, &request, body.is_some()).await?
         }
     };
     if !status.iter().any(|(first, last)| (*first..=*last).contains(&found)) {

@@ -4,14 +4,14 @@
 //! that does not come only the bytes that came; the bytes of a request head stay at the front of
 //! the buffer until the request was recorded.
 
-use std::cell::OnceCell;
+use std::cell::{OnceCell, RefCell};
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
-use http_wire::{Framing, HeadLimits, HeadScanner, HeaderKind, RequestHead};
+use http_wire::{Endpoints, Framing, HeadLimits, HeadScanner, HeaderKind, RequestHead};
 use model::configuration::Listener;
 use model::{Reason, Timestamp};
 use net::buffer::Buffer;
@@ -22,6 +22,7 @@ use net::timer::Deadline;
 use crate::exchange::Exchange;
 use crate::identify::Known;
 use crate::record;
+use crate::session::{ClientCertificate, Session};
 use crate::worker::{ListenerCell, Worker};
 
 /// What is known of the peer before it says anything.
@@ -34,9 +35,13 @@ pub(crate) struct Origin {
     peer_hash: OnceCell<u64>,
     /// What it is to admission, once it was asked for.
     peer_key: OnceCell<u64>,
+    /// Where it connected to.
+    local: SocketAddr,
     /// The peer may speak for others (see `trusted_proxies`).
     pub(crate) trusted: bool,
     pub(crate) tls: bool,
+    /// What its TLS handshake settled; all streams of an HTTP/2 connection share it.
+    pub(crate) session: Option<Rc<Session>>,
 }
 
 impl Origin {
@@ -44,12 +49,34 @@ impl Origin {
         let address = peer.ip().to_canonical();
         Self {
             peer,
+            local: listener.address,
             peer_text: address.to_string().into_boxed_str(),
             peer_hash: OnceCell::new(),
             peer_key: OnceCell::new(),
             trusted: listener.trusted_proxies.iter().any(|network| network.contains(&address)),
             tls,
+            session: None,
         }
+    }
+
+    /// The same, once its TLS handshake is over.
+    pub(crate) fn with_session(self, session: Option<Rc<Session>>) -> Self {
+        Self { session, ..self }
+    }
+
+    /// The certificate that the peer showed, if it showed one.
+    pub(crate) fn certificate(&self) -> Option<&ClientCertificate> {
+        self.session.as_ref()?.certificate.as_ref()
+    }
+
+    /// The same, connected to this address: where it is not known, the listener's stands for it.
+    pub(crate) fn with_local(self, local: Option<SocketAddr>) -> Self {
+        Self { local: local.unwrap_or(self.local), ..self }
+    }
+
+    /// Both ends of its connection, as a server is told by the PROXY protocol.
+    pub(crate) const fn endpoints(&self) -> Endpoints {
+        Endpoints { source: self.peer, destination: self.local }
     }
 
     /// The hash of the client's address as text, without allocating the text.
@@ -95,10 +122,12 @@ pub(crate) struct Client {
     pub(crate) scanner: HeadScanner,
     /// When the first bytes of a head came, if they were not all of it.
     pub(crate) head_began: Option<Timestamp>,
-    pub(crate) origin: Origin,
+    pub(crate) origin: Rc<Origin>,
     /// What it was recognized by last.
-    pub(crate) known: Known,
+    pub(crate) known: Rc<RefCell<Known>>,
     pub(crate) listener: Rc<ListenerCell>,
+    /// It is one stream of an HTTP/2 connection, for one request.
+    pub(crate) over_http2: bool,
 }
 
 impl Client {
@@ -119,7 +148,24 @@ impl Client {
         }
         let head_time = settings.timeouts.head;
         drop(settings);
-        std::future::poll_fn(|context| self.poll_head(context, worker, &limits, head_time)).await
+        let listener = Rc::clone(&self.listener);
+        let mut seat = None;
+        let read = std::future::poll_fn(|context| {
+            let polled = self.poll_head(context, worker, &limits, head_time);
+            let is_idle = polled.is_pending() && self.buffer.is_none() && !self.over_http2;
+            if !is_idle {
+                // Whoever was told to go and was asked something just then stays.
+                seat = seat.take().filter(|_| polled.is_ready());
+            } else if seat.is_none() {
+                seat = Some(listener.idle.sit(worker.wheel.ticks(), self.deadline.ender()));
+            }
+            polled
+        });
+        let read = read.await;
+        if matches!(read, Ok(None)) && seat.is_some_and(|seat| seat.is_called()) {
+            worker.metrics.connection_made_room();
+        }
+        read
     }
 
     fn poll_head(
@@ -138,7 +184,7 @@ impl Client {
                     Ok(None) => drop(self.head_began.get_or_insert_with(clock::now)),
                     Err(reason) => return Poll::Ready(Err(reason)),
                 }
-            } else if worker.is_closing(&self.listener) {
+            } else if worker.is_closing(&self.listener) && !self.over_http2 {
                 return Poll::Ready(Ok(None));
             }
             let buffer = self.buffer.get_or_insert_with(|| worker.buffers.lend());
@@ -257,33 +303,36 @@ impl Client {
         if complete && nothing_left && matches!(self.stream, Stream::Tcp(_)) {
             return;
         }
-        self.linger(worker).await;
-    }
-
-    async fn linger(&mut self, worker: &Rc<Worker>) {
-        const LINGER: Duration = Duration::from_secs(2);
-        const BYTES_MAX: usize = 256 * 1024;
-        self.deadline.set(LINGER);
         self.buffer = None;
-        let (stream, deadline) = (&mut self.stream, &self.deadline);
-        let mut left = BYTES_MAX;
-        let drain = std::future::poll_fn(|context| {
-            if stream.poll_shutdown(context).is_pending() {
-                return Poll::Pending;
-            }
-            let mut buffer = worker.buffers.lend();
-            while left > 0 {
-                match stream.poll_read(context, buffer.bytes_mut()) {
-                    Poll::Pending => return Poll::Pending,
-                    Poll::Ready(Ok(count)) if count > 0 => left = left.saturating_sub(count),
-                    Poll::Ready(_) => break,
-                }
-            }
-            Poll::Ready(())
-        });
-        if deadline.within(drain).await.is_err() {
-            tracing::trace!("the client did not close in time");
+        // A stream of HTTP/2 ends on its own; nobody's bytes are in its way.
+        if !self.over_http2 {
+            linger(worker, &mut self.stream, &self.deadline).await;
         }
+    }
+}
+
+/// Ends the writing side, and throws away for a while what the client still sends.
+pub(crate) async fn linger(worker: &Worker, stream: &mut Stream, deadline: &Deadline) {
+    const LINGER: Duration = Duration::from_secs(2);
+    const BYTES_MAX: usize = 256 * 1024;
+    deadline.set(LINGER);
+    let mut left = BYTES_MAX;
+    let drain = std::future::poll_fn(|context| {
+        if stream.poll_shutdown(context).is_pending() {
+            return Poll::Pending;
+        }
+        let mut buffer = worker.buffers.lend();
+        while left > 0 {
+            match stream.poll_read(context, buffer.bytes_mut()) {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(Ok(count)) if count > 0 => left = left.saturating_sub(count),
+                Poll::Ready(_) => break,
+            }
+        }
+        Poll::Ready(())
+    });
+    if deadline.within(drain).await.is_err() {
+        tracing::trace!("the client did not close in time");
     }
 }
 

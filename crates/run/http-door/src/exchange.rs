@@ -4,7 +4,7 @@
 
 use std::time::Duration;
 
-use http_wire::{HeadScanner, HeaderKind, RequestHead, ResponseHead};
+use http_wire::{Endpoints, HeadScanner, HeaderKind, RequestHead, ResponseHead};
 use model::{Reason, Timestamp};
 use net::timer::Deadline;
 
@@ -30,6 +30,11 @@ pub(crate) struct Exchange {
     pub(crate) body_begun: bool,
     /// The registered client that sends it, by index in the configuration.
     pub(crate) client: Option<usize>,
+    /// Whom the server is told that its connection is from, in pools that want to know.
+    pub(crate) proxied: Option<Endpoints>,
+    /// The status of the last response as it tells of the server's work: a failed gRPC call has
+    /// 200 too.
+    pub(crate) status_of_work: u16,
     /// What the server side is waited for.
     pub(crate) deadline: Deadline,
     pub(crate) phases: Phases,
@@ -79,6 +84,8 @@ impl Exchange {
             request_id: Vec::with_capacity(REQUEST_ID_BYTES_MAX),
             body_begun: false,
             client: None,
+            status_of_work: 0,
+            proxied: None,
             deadline,
             phases: Phases::default(),
         }
@@ -93,6 +100,7 @@ impl Exchange {
         self.request_id.clear();
         self.body_begun = false;
         self.client = None;
+        self.proxied = None;
         self.deadline.limit(None);
         self.deadline.clear();
         self.phases = Phases::default();

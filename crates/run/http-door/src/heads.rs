@@ -40,10 +40,15 @@ pub(crate) fn write_request(
     out.extend_from_slice(head.authority.map_or(&b""[..], |span| span.of(bytes)));
     out.extend_from_slice(b"\r\n");
     let trusted = context.origin.trusted;
+    let certificate = context.origin.certificate();
     for header in &head.headers {
-        if passes_to_server(header, trusted) {
+        let other = header.kind == HeaderKind::ClientCert && certificate.is_some();
+        if passes_to_server(header, trusted) && !other {
             copy_field(out, header, bytes);
         }
+    }
+    if let Some(certificate) = certificate {
+        write_field(out, b"client-cert", certificate.field.as_bytes());
     }
     write_framing(out, head.framing);
     if let Some(upgrade) = head.upgrade {
@@ -80,7 +85,10 @@ fn passes_to_server(header: &Header, trusted: bool) -> bool {
         | HeaderKind::XForwardedHost
         | HeaderKind::Forwarded
         | HeaderKind::XRequestId => false,
-        HeaderKind::XForwardedPort | HeaderKind::XForwardedOther | HeaderKind::XRealIp => trusted,
+        HeaderKind::ClientCert
+        | HeaderKind::XForwardedPort
+        | HeaderKind::XForwardedOther
+        | HeaderKind::XRealIp => trusted,
         _ => !header.hop_by_hop,
     }
 }

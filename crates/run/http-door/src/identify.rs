@@ -1,7 +1,7 @@
 //! Which registered client sends a request.
 //!
-//! In this order: by a header's value, by a signed token, by the address; the first that knows
-//! the client decides. A connection remembers the value it sent last, so a client that keeps its
+//! In this order: by a header's value, by a signed token, by the certificate that was shown, by the
+//! address; the first that knows the client decides. A connection remembers the value it sent last, so a client that keeps its
 //! connection costs a comparison, and not a hash or a signature, for each request.
 //! Invariant: what a connection remembers counts only for the table that it was found in.
 
@@ -32,6 +32,8 @@ pub(crate) struct Identities {
     tokens: Tokens,
     /// The longest prefix first.
     networks: Vec<(IpNet, usize)>,
+    /// By a name in the client's certificate.
+    certificates: BTreeMap<Name, usize>,
 }
 
 /// Clients by the hash of the value that they send in a header.
@@ -43,6 +45,8 @@ pub(crate) struct Known {
     value: Option<Value>,
     /// The table, and whose the peer's address is.
     network: Option<(u64, Option<usize>)>,
+    /// The table, and whose its certificate is.
+    certificate: Option<(u64, Option<usize>)>,
 }
 
 /// The last value that was looked up.
@@ -62,6 +66,8 @@ pub(crate) struct Sender<'a> {
     pub(crate) head: &'a RequestHead,
     pub(crate) bytes: &'a [u8],
     pub(crate) now: Timestamp,
+    /// The names in the certificate of its connection; always the same on one connection.
+    pub(crate) names: &'a [String],
 }
 
 impl Identities {
@@ -77,6 +83,7 @@ impl Identities {
         let mut headers: BTreeMap<&Name, Secrets> = BTreeMap::new();
         let mut tokens = Tokens::default();
         let mut networks = Vec::new();
+        let mut certificates = BTreeMap::new();
         for (index, client) in clients.iter().enumerate() {
             for identity in &client.identities {
                 match identity {
@@ -89,13 +96,16 @@ impl Identities {
                             .map_err(|_unusable| client.name.clone())?
                     }
                     Identity::Network(network) => networks.push((*network, index)),
+                    Identity::Certificate(name) => {
+                        certificates.insert(name.clone(), index);
+                    }
                 }
             }
         }
         networks.sort_by_key(|(network, _)| std::cmp::Reverse(network.prefix_len()));
         let headers = headers.into_iter().map(|(name, secrets)| (name.clone(), secrets)).collect();
         let number = TABLES.fetch_add(1, Ordering::Relaxed);
-        Ok(Some(Self { number, headers, tokens, networks }))
+        Ok(Some(Self { number, headers, tokens, networks, certificates }))
     }
 
     /// The client that sent this request, by index in the configuration. `address` is asked for
@@ -130,6 +140,9 @@ impl Identities {
                 return found;
             }
         }
+        if let Some(client) = self.of_certificate(sender.names, known) {
+            return Some(client);
+        }
         if self.networks.is_empty() {
             return None;
         }
@@ -139,6 +152,20 @@ impl Identities {
                 let client = self.of_address(address());
                 known.network = is_peer.then_some((self.number, client));
                 client
+            }
+        }
+    }
+
+    fn of_certificate(&self, names: &[String], known: &mut Known) -> Option<usize> {
+        if self.certificates.is_empty() || names.is_empty() {
+            return None;
+        }
+        match known.certificate {
+            Some((table, client)) if table == self.number => client,
+            Some(_) | None => {
+                let found = names.iter().find_map(|name| self.certificates.get(name.as_str()));
+                known.certificate = Some((self.number, found.copied()));
+                found.copied()
             }
         }
     }
@@ -222,11 +249,18 @@ mod tests {
             client("narrow", vec![network("10.1.0.0/16")]),
             client("partner", vec![header("x-api-key", "one"), header("x-api-key", "two")]),
             client("other", vec![header("x-other", "one"), jwt]),
+            client("shown", vec![Identity::Certificate("spiffe://example/shown".into())]),
         ]
     }
 
     /// Finds the client of each of these requests, all on one connection from `address`.
     fn check(address: &str, requests: &[(&str, Option<&str>)]) {
+        check_with((address, &[]), requests);
+    }
+
+    /// The same, with these names in its certificate.
+    fn check_with((address, names): (&str, &[&str]), requests: &[(&str, Option<&str>)]) {
+        let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let clients = clients();
         let tables =
             [&clients, &clients].map(|clients| Identities::build(clients).unwrap().unwrap());
@@ -239,7 +273,7 @@ mod tests {
                 let mut head = RequestHead::default();
                 head.parse(text.as_bytes(), &HeadLimits::default()).unwrap();
                 let now = Timestamp::ZERO;
-                let sender = Sender { head: &head, bytes: text.as_bytes(), now };
+                let sender = Sender { head: &head, bytes: text.as_bytes(), now, names: &names };
                 let address = || address.parse().unwrap();
                 let found = table.find(sender, &mut known, &mut cache, (true, address));
                 let name = found.map(|index| &*clients[index].name);
@@ -271,6 +305,16 @@ mod tests {
         check("10.2.2.3", &[("", Some("wide")), ("x-api-key: none\r\n", Some("wide"))]);
         check("2001:db8:1::1", &[("", Some("wide"))]);
         check("192.0.2.1", &[("", None)]);
+    }
+
+    #[test]
+    fn a_certificate_counts_behind_a_header_and_before_a_network() {
+        let shown = ["other.example", "spiffe://example/shown"];
+        check_with(
+            ("10.1.2.3", &shown),
+            &[("", Some("shown")), ("x-api-key: one\r\n", Some("partner"))],
+        );
+        check_with(("10.1.2.3", &shown[..1]), &[("", Some("narrow"))]);
     }
 
     #[test]

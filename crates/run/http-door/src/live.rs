@@ -11,17 +11,36 @@ use std::sync::atomic::AtomicU32;
 
 use admission::{Admission, Gate};
 use balancing::Member;
-use model::configuration::{Listener, Pool as PoolSettings, ServerAddress};
+use model::configuration::{
+    Listener, ListenerProtocol, Pool as PoolSettings, ServerAddress, ServerProtocol,
+};
 use model::{Configuration, Name, Timestamp};
-use net::tls::{ServerTls, TlsError};
+use net::tls::{ClientTls, ServerTls, TlsError};
 use tokio_rustls::TlsConnector;
 
 use crate::identify::Identities;
 use crate::route::Router;
+use crate::secured::Secured;
 use crate::upstream::UpstreamTls;
 
-/// The protocol the door speaks over TLS.
-const ALPN: &[&[u8]] = &[b"http/1.1"];
+/// The protocols that a listener offers over TLS, best first.
+pub(crate) fn server_alpn(listener: &Listener) -> &'static [&'static [u8]] {
+    match listener.protocol {
+        ListenerProtocol::Http { http2: Some(_) } => &[b"h2", b"http/1.1"],
+        ListenerProtocol::Http { http2: None } => &[b"http/1.1"],
+        // What is inside is not known, so whatever the client offers is right.
+        ListenerProtocol::Tcp(_) => &[],
+    }
+}
+
+/// The protocols that the servers of a pool are asked for over TLS.
+pub(crate) fn client_alpn(pool: &PoolSettings) -> &'static [&'static [u8]] {
+    match pool.protocol {
+        ServerProtocol::Http1 => &[b"http/1.1"],
+        ServerProtocol::Http2 => &[b"h2"],
+        ServerProtocol::Tcp => &[],
+    }
+}
 
 /// Names and the addresses they stand for now.
 pub type Addresses = BTreeMap<Name, Vec<IpAddr>>;
@@ -44,11 +63,13 @@ pub struct Live {
     pub(crate) listeners: Vec<LiveListener>,
     pub(crate) admission: Arc<Admission>,
     /// What registered clients are known by; absent when none are.
-    pub(crate) identities: Option<Identities>,
+    pub(crate) identities: Option<Arc<Identities>>,
     /// Makes the hashes by which clients are told apart; the same as long as the process runs.
     pub(crate) secret: RandomState,
     /// How many workers serve it.
     workers: usize,
+    /// The certificates of its listeners and pools, as they were read.
+    secured: Secured,
 }
 
 /// A pool with its servers.
@@ -97,12 +118,59 @@ pub enum LiveError {
 }
 
 impl Live {
-    /// Builds what serves `configuration`, with what is `known` of its servers.
+    /// Builds what serves `configuration`, with what is `known` of its servers. Reads the files of
+    /// its certificates.
     ///
     /// # Errors
     /// When a certificate or key cannot be used. What is live stays so.
     pub fn build(
         configuration: &Arc<Configuration>,
+        known: &Known,
+        previous: Option<&Self>,
+        now: Timestamp,
+    ) -> Result<Self, LiveError> {
+        let secured = Secured::load(configuration, previous.map(|live| &live.secured))?;
+        let identities = Identities::build(&configuration.clients)
+            .map_err(|client| LiveError::ClientKey { client })?;
+        let read = (configuration, secured, identities.map(Arc::new));
+        Self::assemble(read, known, previous, now)
+    }
+
+    /// The same configuration with what is `known` of its servers now, in place of `previous`. No
+    /// file is read.
+    ///
+    /// # Errors
+    /// When the name of a pool's servers is none that TLS can verify, which [`Self::build`] would
+    /// have found.
+    pub fn rebuilt(
+        &self,
+        known: &Known,
+        previous: &Self,
+        now: Timestamp,
+    ) -> Result<Self, LiveError> {
+        self.with_certificates(self.secured.clone(), known, (previous, now))
+    }
+
+    /// The same configuration with these certificates, in place of `previous`.
+    ///
+    /// # Errors
+    /// As [`Self::rebuilt`].
+    pub fn with_certificates(
+        &self,
+        secured: Secured,
+        known: &Known,
+        (previous, now): (&Self, Timestamp),
+    ) -> Result<Self, LiveError> {
+        let read = (&self.configuration, secured, self.identities.clone());
+        Self::assemble(read, known, Some(previous), now)
+    }
+
+    fn assemble(
+        (configuration, secured, identities): (
+            &Arc<Configuration>,
+            Secured,
+            Option<Arc<Identities>>,
+        ),
         known: &Known,
         previous: Option<&Self>,
         now: Timestamp,
@@ -127,26 +195,32 @@ impl Live {
             .zip(members)
             .enumerate()
             .map(|(index, (pool, members))| {
-                let gate = admission.gate(index);
-                LivePool::build(pool, (members, gate), previous, now)
+                let parts = (members, admission.gate(index), secured.pool(&pool.name));
+                LivePool::build(pool, parts, previous, now)
             })
             .collect::<Result<_, _>>()?;
         let listeners = configuration
             .listeners
             .iter()
-            .map(|listener| LiveListener::build(listener, previous))
-            .collect::<Result<_, _>>()?;
+            .map(|listener| LiveListener::new(listener, &secured, previous))
+            .collect();
         Ok(Self {
             configuration: Arc::clone(configuration),
             router: Router::new(&configuration.routes),
             pools,
             listeners,
             admission: Arc::new(admission),
-            identities: Identities::build(&configuration.clients)
-                .map_err(|client| LiveError::ClientKey { client })?,
+            identities,
             secret,
             workers,
+            secured,
         })
+    }
+
+    /// Its certificates, as they were read.
+    #[must_use]
+    pub fn secured(&self) -> &Secured {
+        &self.secured
     }
 
     /// Who is let in, and the kill switch of each client. A candidate has its own, with the same
@@ -160,6 +234,11 @@ impl Live {
     #[must_use]
     pub fn configuration(&self) -> &Arc<Configuration> {
         &self.configuration
+    }
+
+    /// Whether servers are told by the PROXY protocol whose connections they get.
+    pub(crate) fn tells_clients(&self) -> bool {
+        self.configuration.pools.iter().any(|pool| pool.proxy_protocol.is_some())
     }
 
     /// The pool of this index with its decision state.
@@ -191,7 +270,7 @@ impl Live {
 impl LivePool {
     fn build(
         settings: &PoolSettings,
-        (members, gate): (Vec<Member>, &Arc<Gate>),
+        (members, gate, tls): (Vec<Member>, &Arc<Gate>, Option<&Arc<ClientTls>>),
         previous: Option<&Live>,
         now: Timestamp,
     ) -> Result<Self, LiveError> {
@@ -201,10 +280,10 @@ impl LivePool {
         });
         let before = before.map(|pool| &*pool.balance);
         let balance = Arc::new(balancing::Pool::build(settings, &members, before, now));
-        let tls = settings.tls.as_ref().map(|tls| {
-            let config = net::tls::client(tls)?;
-            let server_name = tls.server_name.as_deref().map(net::tls::server_name).transpose()?;
-            Ok(UpstreamTls { connector: TlsConnector::from(config), server_name })
+        let tls = settings.tls.as_ref().zip(tls).map(|(settings, tls)| {
+            let name = settings.server_name.as_deref();
+            let server_name = name.map(net::tls::server_name).transpose()?;
+            Ok(UpstreamTls { connector: TlsConnector::from(tls.config()), server_name })
         });
         let tls = tls
             .transpose()
@@ -217,22 +296,13 @@ impl LivePool {
 }
 
 impl LiveListener {
-    fn build(settings: &Listener, previous: Option<&Live>) -> Result<Self, LiveError> {
+    fn new(settings: &Listener, secured: &Secured, previous: Option<&Live>) -> Self {
         let known = previous.and_then(|live| {
             live.listeners.iter().find(|listener| listener.settings.name == settings.name)
         });
-        let tls = settings.tls.as_ref().map(|tls| {
-            match known.and_then(|known| known.tls.as_ref()) {
-                // Sessions begun before the reload can still be resumed.
-                Some(known) => known.reload(tls, ALPN),
-                None => ServerTls::load(tls, ALPN),
-            }
-        });
-        let tls = tls
-            .transpose()
-            .map_err(|source| LiveError::ListenerTls { listener: settings.name.clone(), source })?;
+        let tls = secured.listener(&settings.name).cloned();
         let connections = known.map(|known| Arc::clone(&known.connections)).unwrap_or_default();
-        Ok(Self { settings: Arc::new(settings.clone()), tls: tls.map(Arc::new), connections })
+        Self { settings: Arc::new(settings.clone()), tls, connections }
     }
 }
 

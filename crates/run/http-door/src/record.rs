@@ -7,14 +7,15 @@ use std::net::IpAddr;
 use http_wire::{HeaderKind, RequestHead, Span, Version};
 use model::configuration::{Action, Balance, HashKey, Listener};
 use net::clock;
-use net::socket::Stream;
 use telemetry::{AccessRecord, ForwardedRequest, Phases, TlsFacts};
 
 use crate::admit;
 use crate::connection::Client;
 use crate::exchange::{Ended, Exchange};
 use crate::serve::head_bytes;
-use crate::worker::{View, Worker};
+use crate::session::Session;
+use crate::view::View;
+use crate::worker::Worker;
 
 /// Hands the request to the access log, if there is one: by which configuration it was served,
 /// and on which of its routes.
@@ -44,7 +45,11 @@ pub(crate) fn access(
         method: text(request.method_text.of(bytes)),
         host: request.authority.map(|authority| text(authority.of(bytes))),
         target: text(request.target.of(bytes)),
-        protocol: if request.version == Version::Http10 { "HTTP/1.0" } else { "HTTP/1.1" },
+        protocol: match request.version {
+            _ if client.over_http2 => "HTTP/2",
+            Version::Http10 => "HTTP/1.0",
+            Version::Http11 => "HTTP/1.1",
+        },
         status: ended.status,
         reason: ended.reason,
         route,
@@ -64,7 +69,7 @@ pub(crate) fn access(
             first_byte: exchange.phases.first_byte,
             total,
         },
-        tls: tls_facts(&client.stream),
+        tls: client.origin.session.as_deref().map(tls_facts),
         trace_id: field(HeaderKind::Traceparent)
             .and_then(|parent| Some(parent.split('-').nth(1)?.to_owned())),
         configuration: view.live.configuration.version.clone(),
@@ -128,19 +133,12 @@ fn places(exchange: &Exchange, view: &View, route: Option<usize>) -> Places {
     (Some(route.name.clone()), Some(pool), server)
 }
 
-fn tls_facts(stream: &Stream) -> Option<TlsFacts> {
-    let Stream::Tls(stream) = stream else { return None };
-    let (_, session) = stream.get_ref();
-    let version = match session.protocol_version() {
-        Some(rustls::ProtocolVersion::TLSv1_3) => "1.3",
-        Some(rustls::ProtocolVersion::TLSv1_2) => "1.2",
-        _ => "unknown",
-    };
-    let server_name = match &**stream {
-        tokio_rustls::TlsStream::Server(stream) => stream.get_ref().1.server_name(),
-        tokio_rustls::TlsStream::Client(_) => None,
-    };
-    Some(TlsFacts { version, server_name: server_name.map(str::to_owned) })
+pub(crate) fn tls_facts(session: &Session) -> TlsFacts {
+    TlsFacts {
+        version: session.version,
+        server_name: session.server_name.as_deref().map(str::to_owned),
+        client: session.certificate.as_ref().map(|shown| shown.words().to_owned()),
+    }
 }
 
 /// The hash of what consistent hashing takes of the request; `None` where it is not used, or the

@@ -29,7 +29,8 @@ impl Attempt<'_, '_> {
         length: usize,
     ) -> Ended {
         let status = exchange.response.status;
-        let wants_more = exchange.request.keep_alive && !self.worker.is_closing(&client.listener);
+        let wants_more =
+            exchange.request.keep_alive && !self.worker.accepts_no_more(&client.listener);
         // A refused upgrade ends the connection: the client may already speak its new protocol.
         let wants_more =
             wants_more && self.upload.is_finished() && exchange.request.upgrade.is_none();
@@ -51,7 +52,7 @@ impl Attempt<'_, '_> {
         // shows itself again when it is polled.
         drop(download.prepare(buffer, &mut exchange.to_client));
         download.coalesce(buffer, &mut exchange.to_client);
-        client.deadline.set(client.listener.settings().timeouts.body);
+        client.deadline.set(self.client_time(client));
         if is_event_stream {
             self.release();
         }
@@ -109,7 +110,7 @@ impl Attempt<'_, '_> {
             self.release();
         }
         if download.take_progress() {
-            client.deadline.set(client.listener.settings().timeouts.body);
+            client.deadline.set(self.client_time(client));
             if download.blocked() == Side::Sink && self.others_wait_now() {
                 // The server waits for the client, and others wait for the server.
                 self.release();
@@ -164,6 +165,7 @@ impl Attempt<'_, '_> {
         let reusable = exchange.response.keep_alive
             && exchange.response.framing != Framing::Close
             && self.upload.is_finished()
+            && server.fate.is_none()
             && clean;
         if !reusable {
             return;
@@ -174,6 +176,7 @@ impl Attempt<'_, '_> {
         });
         let time =
             told.map_or(self.settings.timeouts.idle, |told| told.min(self.settings.timeouts.idle));
-        self.server().idle.put(server.stream, (now, now + time), self.settings.idle_max);
+        let (owner, idle_max) = (exchange.proxied, self.settings.idle_max);
+        self.server().idle.put(server.stream, owner, (now, now + time), idle_max);
     }
 }

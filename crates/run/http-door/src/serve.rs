@@ -19,18 +19,22 @@ use crate::answer::{self, Answer};
 use crate::attempt::{self, Attempt, Failure};
 use crate::connection::{Client, head_limits};
 use crate::exchange::{Ended, Exchange};
+use crate::grpc;
 use crate::heads::{self, RequestContext};
+use crate::http2;
 use crate::live::LivePool;
 use crate::pump::{Encoding, Pump, PumpError};
 use crate::record;
 use crate::route::Match;
 use crate::trial;
+use crate::view::View;
 use crate::waiting::Place;
 use crate::work::Load;
-use crate::worker::{View, Worker};
+use crate::worker::Worker;
 
 /// Serves one client connection to its end.
 pub(crate) async fn serve(worker: Rc<Worker>, mut client: Client) {
+    let mut is_first = true;
     loop {
         let length = match client.read_head(&worker).await {
             Ok(Some(length)) => length,
@@ -40,10 +44,14 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut client: Client) {
                 return;
             }
         };
+        if is_first && http2::inbound::is_preface(&client, length) {
+            return Box::pin(http2::inbound::serve(worker, client)).await;
+        }
+        is_first = false;
         let mut exchange = worker.lend_exchange();
         let ended = one_request(&worker, &mut client, &mut exchange, length).await;
         worker.take_back_exchange(exchange);
-        if !ended.keep_alive {
+        if !ended.keep_alive || client.over_http2 {
             client.close(&worker, ended.complete).await;
             return;
         }
@@ -70,6 +78,10 @@ async fn one_request(
     if exchange.request.path() == "*" {
         // `OPTIONS *` asks the door itself (RFC 9110, section 9.3.7).
         let answer = Answer::fixed(204, "", "");
+        return answer_unrouted(worker, client, exchange, (&worker.view(), &answer)).await;
+    }
+    if let Some(text) = worker.shared.challenges.text(exchange.request.path()) {
+        let answer = Answer::fixed(200, "application/octet-stream", &text);
         return answer_unrouted(worker, client, exchange, (&worker.view(), &answer)).await;
     }
     let (view, found) = trial::route(worker, client, exchange, &listener);
@@ -188,7 +200,13 @@ fn understand(
         exchange.request = record::unparsed(bytes);
     }
     exchange.identify(bytes, client.origin.trusted && parsed.is_ok(), worker.random_id());
-    parsed
+    parsed?;
+    // The host is ASCII: the codec saw to that.
+    let host = exchange.request.host.and_then(|host| std::str::from_utf8(host.of(bytes)).ok());
+    match (&client.origin.session, host) {
+        (Some(session), Some(host)) if !session.serves(host) => Err(Reason::Misdirected),
+        _ => Ok(()),
+    }
 }
 
 /// The bytes of the current request's head, and what follows it.
@@ -242,10 +260,9 @@ async fn forward(
         return answer::send(worker, client, exchange, &answer).await;
     }
     let waited = exchange.phases.waited.unwrap_or_default();
-    let total = route.total_timeout.or(settings.timeouts.total);
-    exchange.deadline.limit(total.map(|total| total.saturating_sub(waited)));
+    limit_time(client, exchange, (route, settings), waited);
     pool.balance.retries().deposit();
-    let mut upload = match begin_upload(client, exchange, route, bytes_max) {
+    let mut upload = match begin_upload(client, exchange, (route, settings), bytes_max) {
         Ok(upload) => upload,
         Err(reason) => {
             let answer = Answer::refusal(reason, &listener, view);
@@ -283,6 +300,7 @@ async fn forward(
             answered_at: None,
             silent_until: Duration::ZERO,
             awaits_continue: exchange.request.expect_continue,
+            is_call: false,
         };
         let failure = match attempt::run(attempt, client, exchange, now).await {
             Ok(ended) => return ended,
@@ -301,6 +319,18 @@ async fn forward(
             upload.restart(&mut exchange.to_server);
         }
     }
+}
+
+/// No later than this the request ends; `waited` of its time has passed.
+fn limit_time(
+    client: &Client,
+    exchange: &Exchange,
+    (route, settings): (&Route, &PoolSettings),
+    waited: Duration,
+) {
+    let configured = route.total_timeout.or(settings.timeouts.total);
+    let total = grpc::total(configured, &exchange.request, head_bytes(client));
+    exchange.deadline.limit(total.map(|total| total.saturating_sub(waited)));
 }
 
 /// Picks a server. That all are full is an accident here, for one of them had a place when the
@@ -350,10 +380,11 @@ fn last_reason(exchange: &Exchange, otherwise: Reason) -> Reason {
 fn begin_upload(
     client: &mut Client,
     exchange: &mut Exchange,
-    route: &Route,
+    (route, pool): (&Route, &PoolSettings),
     bytes_max: u64,
 ) -> Result<Pump, Reason> {
     write_request_head(client, exchange, route);
+    exchange.proxied = pool.proxy_protocol.map(|_version| client.origin.endpoints());
     exchange.body_begun = true;
     let Some(buffer) = client.buffer.as_mut() else { return Err(Reason::Internal) };
     let framing = exchange.request.framing;
@@ -393,8 +424,8 @@ fn may_repeat(
 ) -> bool {
     // The same server is asked again only when it may have been an accident of the connection.
     let worthwhile = failure.reason == Reason::ServerClosed || exchange.tried.len() < pool.len();
-    let harmless = !upload.has_sent()
-        || (failure.repeatable && upload.can_restart() && exchange.request.method.is_idempotent());
+    let once = failure.unbegun || exchange.request.method.is_idempotent();
+    let harmless = !upload.has_sent() || (failure.repeatable && upload.can_restart() && once);
     failure.cause.is_some()
         && harmless
         && worthwhile

@@ -23,7 +23,8 @@ use crate::live::Live;
 use crate::record;
 use crate::route::Match;
 use crate::serve::head_bytes;
-use crate::worker::{View, Worker};
+use crate::view::View;
+use crate::worker::Worker;
 
 /// A configuration that serves a share of the requests for a while.
 #[derive(Debug)]

@@ -4,31 +4,20 @@
 //! agreed to the new protocol (CVE-2026-2833, RFC 9931). Buffers are lent only while they hold
 //! bytes, so an idle WebSocket costs two sockets and a task.
 
-use std::io::IoSlice;
 use std::rc::Rc;
-use std::task::{Context, Poll};
+use std::task::Poll;
 
 use model::Reason;
 use net::buffer::{Buffer, BufferPool};
 use net::clock;
-use net::socket::Socket;
 
 use crate::attempt::Attempt;
 use crate::connection::Client;
 use crate::exchange::{Ended, Exchange};
+use crate::half::Half;
 use crate::heads;
+use crate::pump::Side;
 use crate::upstream::ServerConnection;
-
-/// One direction of a tunnel.
-#[derive(Debug)]
-struct Half {
-    buffer: Option<Buffer>,
-    bytes: u64,
-    /// The source ended; once all is written the sink's writing side is closed too.
-    ended: bool,
-    closed: bool,
-    progressed: bool,
-}
 
 /// Tells the client that the protocol changes, and passes bytes until the end.
 pub(crate) async fn run(
@@ -80,12 +69,12 @@ pub(crate) async fn run(
             return deadline.poll(context).map(|_elapsed| Ok(()));
         }
     });
-    let result: Result<(), std::io::Error> = pass.await;
+    let result: Result<(), Side> = pass.await;
     tracing::trace!(?result, "tunnel ended");
     ended.at = clock::now();
     ended.bytes_in = up.bytes;
     ended.bytes_out = down.bytes;
-    ended.reason = result.err().map(|_error| Reason::ClientClosed);
+    ended.reason = result.err().map(|_side| Reason::ClientClosed);
     ended
 }
 
@@ -99,60 +88,4 @@ fn copy_of(held: &Buffer, pool: &Rc<BufferPool>) -> Option<Buffer> {
     copy.spare().get_mut(..bytes.len())?.copy_from_slice(bytes);
     copy.advance(bytes.len());
     Some(copy)
-}
-
-impl Half {
-    fn new(buffer: Option<Buffer>) -> Self {
-        Self { buffer, bytes: 0, ended: false, closed: false, progressed: false }
-    }
-
-    fn take_progress(&mut self) -> bool {
-        std::mem::take(&mut self.progressed)
-    }
-
-    /// Moves what can be moved now; true once this direction has ended.
-    fn poll(
-        &mut self,
-        context: &mut Context<'_>,
-        (from, to): (&mut impl Socket, &mut impl Socket),
-        pool: &Rc<BufferPool>,
-    ) -> std::io::Result<bool> {
-        if let Some(buffer) = &mut self.buffer {
-            while !buffer.is_empty() {
-                match to.poll_write(context, &[IoSlice::new(buffer.filled())])? {
-                    Poll::Ready(0) => return Err(std::io::ErrorKind::WriteZero.into()),
-                    Poll::Ready(count) => {
-                        buffer.consume(count);
-                        self.bytes += count as u64;
-                        self.progressed = true;
-                    }
-                    Poll::Pending => return Ok(false),
-                }
-            }
-            self.buffer = None;
-        }
-        if to.poll_flush(context)?.is_pending() {
-            return Ok(false);
-        }
-        if self.ended {
-            if !self.closed && to.poll_shutdown(context)?.is_ready() {
-                self.closed = true;
-            }
-            return Ok(self.closed);
-        }
-        let mut buffer = pool.lend();
-        match from.poll_read(context, buffer.spare())? {
-            Poll::Ready(0) => {
-                self.ended = true;
-                self.progressed = true;
-            }
-            Poll::Ready(count) => {
-                buffer.advance(count);
-                self.buffer = Some(buffer);
-                self.progressed = true;
-            }
-            Poll::Pending => {}
-        }
-        Ok(false)
-    }
 }

@@ -20,7 +20,7 @@ use tokio::sync::Notify;
 
 use crate::connection::Client;
 use crate::quota::Shown;
-use crate::worker::View;
+use crate::view::View;
 
 /// The workers' bells, by worker.
 #[derive(Debug)]

@@ -153,8 +153,19 @@ impl Attempt<'_, '_> {
         deadline.set(self.silent_until.saturating_sub(waited));
     }
 
-    const fn server_time(&self) -> Duration {
+    fn server_time(&self) -> Duration {
         let timeouts = &self.settings.timeouts;
-        if self.answered_at.is_some() { timeouts.progress } else { timeouts.first_byte }
+        match self.answered_at {
+            None => timeouts.first_byte,
+            Some(_) if self.is_call => timeouts.progress.max(timeouts.tunnel_idle),
+            Some(_) => timeouts.progress,
+        }
+    }
+
+    /// How long the client may take to go on. A gRPC call that the server has begun to answer is
+    /// like a tunnel: both sides may have nothing to say for a while.
+    pub(crate) fn client_time(&self, client: &Client) -> Duration {
+        let body = client.listener.settings().timeouts.body;
+        if self.is_call { body.max(self.settings.timeouts.tunnel_idle) } else { body }
     }
 }

@@ -6,7 +6,7 @@
 
 use std::cell::{Cell, Ref, RefCell};
 use std::collections::{BTreeMap, HashMap};
-use std::net::{SocketAddr, TcpListener};
+use std::net::TcpListener;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU32, Ordering};
@@ -14,28 +14,29 @@ use std::time::Duration;
 
 use admission::Buffers;
 use balancing::{Dice, StateChange};
-use model::configuration::{Listener, PoolTls};
+use model::configuration::Listener;
 use model::fact::ServerState;
 use model::{Name, Timestamp};
 use net::buffer::{Buffer, BufferPool};
 use net::clock;
 use net::timer::{Ticker, Wheel};
 use net::tls::ServerTls;
-use telemetry::{
-    AccessLog, Arm, ArmShard, Arms, Recorder, Registry, RouteShard, ServerShard, WorkerShard,
-};
+use telemetry::{AccessLog, Arm, Arms, Recorder, Registry, ServerShard, WorkerShard};
 use tokio::sync::mpsc;
 
 use crate::accept;
 use crate::addresses::AddressCounts;
+use crate::challenges::Challenges;
 use crate::date::Date;
 use crate::exchange::Exchange;
+use crate::idle::IdleClients;
 use crate::leases::Leases;
 use crate::live::{Live, LiveListener};
 use crate::token;
 pub use crate::trial::Candidate;
 use crate::trial::Trial;
 use crate::upstream::IdleConnections;
+use crate::view::{IdleKey, View};
 use crate::waiting::{Bells, Queue};
 
 /// Room for a whole head of the largest size with body bytes behind it.
@@ -54,6 +55,7 @@ pub struct Shared {
     pub(crate) addresses: Arc<AddressCounts>,
     pub(crate) changes: mpsc::Sender<ServerChange>,
     pub(crate) bells: Bells,
+    pub(crate) challenges: Arc<Challenges>,
 }
 
 /// A server's state changed.
@@ -75,6 +77,8 @@ pub enum Command {
     Try(Option<Arc<Candidate>>),
     /// Accept on this socket too, as the listener of this name.
     Listen(Name, TcpListener),
+    /// Accept nothing more, and end each connection with its next answer; idle ones stay for now.
+    Retire,
     /// Accept nothing more, end idle connections, and stop once all others have ended.
     Drain,
 }
@@ -90,7 +94,21 @@ impl Shared {
         let addresses = AddressCounts::new();
         let connections = AtomicU32::new(0);
         let bells = Bells::new(registry.workers());
-        Arc::new(Self { registry, log, connections, addresses, changes, bells })
+        Arc::new(Self {
+            registry,
+            log,
+            connections,
+            addresses,
+            changes,
+            bells,
+            challenges: Arc::default(),
+        })
+    }
+
+    /// Answers to an authority that is asked for a certificate.
+    #[must_use]
+    pub fn challenges(&self) -> &Arc<Challenges> {
+        &self.challenges
     }
 
     /// Client connections open now.
@@ -107,6 +125,8 @@ pub(crate) struct ListenerCell {
     tls: RefCell<Option<Arc<ServerTls>>>,
     pub(crate) connections: Arc<AtomicU32>,
     pub(crate) closing: Cell<bool>,
+    /// Connections that wait for a request.
+    pub(crate) idle: IdleClients,
     /// Wakes the accepting task when the listener closes.
     pub(crate) closed: tokio::sync::Notify,
 }
@@ -118,6 +138,7 @@ impl ListenerCell {
             tls: RefCell::new(listener.tls.clone()),
             connections: Arc::clone(&listener.connections),
             closing: Cell::new(false),
+            idle: IdleClients::default(),
             closed: tokio::sync::Notify::new(),
         })
     }
@@ -132,6 +153,11 @@ impl ListenerCell {
 
     fn close(&self) {
         self.closing.set(true);
+        self.wake();
+    }
+
+    /// Lets the accepting tasks look whether they go on.
+    fn wake(&self) {
         self.closed.notify_waiters();
         self.closed.notify_one();
     }
@@ -141,44 +167,6 @@ impl ListenerCell {
 fn own_settings(listener: &LiveListener) -> Rc<Listener> {
     Rc::new((*listener.settings).clone())
 }
-
-/// What a worker serves now, with its own counters and idle connections.
-#[derive(Debug)]
-pub(crate) struct View {
-    pub(crate) live: Arc<Live>,
-    pub(crate) routes: Vec<RouteView>,
-    pub(crate) pools: Vec<PoolView>,
-    /// Counts what this configuration does while two are compared.
-    pub(crate) arm: Option<Arc<ArmShard>>,
-}
-
-#[derive(Debug)]
-pub(crate) struct RouteView {
-    pub(crate) metrics: Arc<RouteShard>,
-    /// What stands for it in recordings.
-    pub(crate) number: u16,
-}
-
-#[derive(Debug)]
-pub(crate) struct PoolView {
-    pub(crate) servers: Vec<ServerView>,
-    /// Who waits for a place there.
-    pub(crate) queue: Rc<Queue>,
-}
-
-#[derive(Debug)]
-pub(crate) struct ServerView {
-    pub(crate) address: SocketAddr,
-    pub(crate) host: Option<Name>,
-    pub(crate) idle: Rc<IdleConnections>,
-    pub(crate) metrics: Arc<ServerShard>,
-    /// What stands for it in recordings.
-    pub(crate) number: u16,
-}
-
-/// Whose idle connections: the server's, in the pool, by the way they were secured. What another
-/// configuration trusted may not serve this one.
-type IdleKey = (Name, SocketAddr, Option<PoolTls>);
 
 /// One worker's world.
 #[derive(Debug)]
@@ -202,8 +190,9 @@ pub(crate) struct Worker {
     #[expect(clippy::vec_box, reason = "lent as they are, never moved out of their place")]
     exchanges: RefCell<Vec<Box<Exchange>>>,
     idle: RefCell<HashMap<IdleKey, Rc<IdleConnections>>>,
-    listeners: RefCell<BTreeMap<Name, Rc<ListenerCell>>>,
+    pub(crate) listeners: RefCell<BTreeMap<Name, Rc<ListenerCell>>>,
     pub(crate) connections: Cell<u32>,
+    retiring: Cell<bool>,
     draining: Cell<bool>,
     random: RefCell<fastrand::Rng>,
 }
@@ -252,6 +241,7 @@ impl Worker {
             idle,
             listeners: RefCell::new(BTreeMap::new()),
             connections: Cell::new(0),
+            retiring: Cell::new(false),
             draining: Cell::new(false),
             random: RefCell::new(random),
             shared,
@@ -281,7 +271,8 @@ impl Worker {
                     }
                 }
             }
-            if self.draining.get() && self.connections.get() == 0 {
+            let is_ending = self.draining.get() || self.retiring.get();
+            if is_ending && self.connections.get() == 0 {
                 return Ok(());
             }
         }
@@ -292,6 +283,7 @@ impl Worker {
             Command::Live(live) => self.change(live),
             Command::Try(candidate) => self.try_out(candidate),
             Command::Listen(name, socket) => self.listen(&name, socket),
+            Command::Retire => self.retire(),
             Command::Drain => self.drain(),
         }
     }
@@ -369,6 +361,13 @@ impl Worker {
         tokio::task::spawn_local(accept::run(Rc::clone(self), cell, socket));
     }
 
+    fn retire(&self) {
+        self.retiring.set(true);
+        for cell in self.listeners.borrow().values() {
+            cell.wake();
+        }
+    }
+
     fn drain(&self) {
         if !self.draining.replace(true) {
             for cell in std::mem::take(&mut *self.listeners.borrow_mut()).values() {
@@ -383,7 +382,11 @@ impl Worker {
         idle.retain(|_, connections| {
             connections.sweep(now);
             // Servers that left stay only while a request in flight may still use the list.
-            Rc::strong_count(connections) > 1 || !connections.is_empty()
+            let in_use = Rc::strong_count(connections) > 1;
+            if !in_use {
+                connections.http2.close();
+            }
+            in_use || !connections.is_empty()
         });
     }
 
@@ -398,6 +401,11 @@ impl Worker {
     /// True when idle connections of this listener should end.
     pub(crate) fn is_closing(&self, listener: &ListenerCell) -> bool {
         self.draining.get() || listener.closing.get()
+    }
+
+    /// True when nothing more is accepted there.
+    pub(crate) fn accepts_no_more(&self, listener: &ListenerCell) -> bool {
+        self.retiring.get() || self.is_closing(listener)
     }
 
     /// A buffer with room in front, so that a head that grew still fits before its body.
@@ -431,54 +439,5 @@ impl Worker {
         }
         // A full channel means that thousands of changes wait to be told; one more adds nothing.
         drop(self.shared.changes.try_send(ServerChange { pool: pool.clone(), change }));
-    }
-}
-
-impl View {
-    fn new(
-        worker: usize,
-        shared: &Shared,
-        (live, arm): (Arc<Live>, Option<(Arm, &Arms)>),
-        idle: &mut HashMap<IdleKey, Rc<IdleConnections>>,
-    ) -> Self {
-        let registry = &shared.registry;
-        let routes = live.router.routes().iter().map(|route| RouteView {
-            metrics: registry.route(worker, &route.name),
-            number: registry.route_number(&route.name),
-        });
-        let routes = routes.collect();
-        let pools = live.configuration.pools.iter().zip(&live.pools);
-        let pools: Vec<(Name, PoolView)> = pools
-            .map(|(settings, pool)| {
-                let pool_name = &settings.name;
-                let servers = pool.members.iter().map(|member| ServerView {
-                    address: member.address,
-                    host: member.name.clone(),
-                    idle: Rc::clone(
-                        idle.entry((pool_name.clone(), member.address, settings.tls.clone()))
-                            .or_default(),
-                    ),
-                    metrics: registry.server(worker, pool_name, member.address),
-                    number: registry.server_number(pool_name, member.address),
-                });
-                let servers = servers.collect();
-                let queue = Queue::new(worker, &pool.gate, &pool.balance);
-                (pool_name.clone(), PoolView { servers, queue })
-            })
-            .collect();
-        let arm = arm.map(|(arm, arms)| {
-            let addresses =
-                |view: &PoolView| view.servers.iter().map(|server| server.address).collect();
-            arms.shard(
-                arm,
-                pools.iter().map(|(name, view)| (name.clone(), addresses(view))).collect(),
-            )
-        });
-        let pools = pools.into_iter().map(|(_, view)| view).collect();
-        Self { live, routes, pools, arm }
-    }
-
-    fn queues(&self) -> impl Iterator<Item = Weak<Queue>> {
-        self.pools.iter().map(|pool| Rc::downgrade(&pool.queue))
     }
 }

@@ -9,6 +9,8 @@
 #[expect(missing_docs, reason = "each variant is the header field of its name")]
 pub enum HeaderKind {
     Authorization,
+    /// `Client-Cert` and `Client-Cert-Chain` (RFC 9440): a certificate that a proxy verified.
+    ClientCert,
     Connection,
     ContentEncoding,
     ContentLength,
@@ -111,6 +113,7 @@ impl HeaderKind {
             (10, b's') => (b"set-cookie", Self::SetCookie),
             (10, b't') => (b"tracestate", Self::Tracestate),
             (10, b'u') => (b"user-agent", Self::UserAgent),
+            (11, b'c') => (b"client-cert", Self::ClientCert),
             (11, b't') => (b"traceparent", Self::Traceparent),
             (12, b'c') => (b"content-type", Self::ContentType),
             (12, b'p') => (b"proxy-status", Self::ProxyStatus),
@@ -118,6 +121,7 @@ impl HeaderKind {
             (14, b'c') => (b"content-length", Self::ContentLength),
             (16, b'c') => (b"content-encoding", Self::ContentEncoding),
             (16, b'p') => (b"proxy-connection", Self::ProxyConnection),
+            (17, b'c') => (b"client-cert-chain", Self::ClientCert),
             (17, b't') => (b"transfer-encoding", Self::TransferEncoding),
             (18, b'p') => (b"proxy-authenticate", Self::ProxyAuthenticate),
             (19, b'p') => (b"proxy-authorization", Self::ProxyAuthorization),
@@ -175,7 +179,8 @@ impl HeaderKind {
     pub const fn is_forwarding(self) -> bool {
         matches!(
             self,
-            Self::Forwarded
+            Self::ClientCert
+                | Self::Forwarded
                 | Self::XForwardedFor
                 | Self::XForwardedHost
                 | Self::XForwardedPort

@@ -9,6 +9,8 @@
 //! - [`RequestHead`] and [`ResponseHead`] parse a whole head into spans; both are reused, so that a
 //!   warmed connection allocates nothing.
 //! - [`ChunkDecoder`] decodes a chunked body in place; [`write_chunk_head`] writes chunks.
+//! - [`read_proxy_header`] and [`ClientHelloReader`] read what may stand before HTTP, or TCP: the
+//!   PROXY protocol, and the server name of TLS that is passed on as it came.
 //!
 //! Invariant: nothing here panics on input, and memory is bounded by the limits that are passed in.
 
@@ -17,9 +19,11 @@
 mod authority;
 mod bytes;
 mod chunk;
+mod client_hello;
 mod fields;
 mod kind;
 mod path;
+mod proxy;
 mod request;
 mod response;
 mod scanner;
@@ -29,12 +33,17 @@ mod trailer;
 pub use chunk::{
     BODY_END, CHUNK_END, ChunkDecoder, ChunkLimits, Decoded, LAST_CHUNK, write_chunk_head,
 };
+pub use client_hello::{CLIENT_HELLO_BYTES_MAX, ClientHello, ClientHelloError, ClientHelloReader};
 pub use fields::{Framing, Header, Version};
 pub use kind::HeaderKind;
+pub use proxy::{
+    Endpoints, PROXY_BYTES_MAX, ProxyError, ProxyHeader, read_proxy_header, write_proxy_header,
+};
 pub use request::{Method, RequestHead};
 pub use response::ResponseHead;
 pub use scanner::HeadScanner;
 pub use span::Span;
+pub use trailer::{may_be_trailer, trailer_fields};
 
 /// The most header fields a head may ever have, whatever [`HeadLimits::headers_max`] says.
 pub const HEADERS_MAX: usize = 256;

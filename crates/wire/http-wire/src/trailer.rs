@@ -25,22 +25,55 @@ const ALLOWED: &[&[u8]] = &[b"content-digest", b"content-md5"];
 
 /// Checks one trailer line, without its line end.
 pub(crate) fn check_line(line: &[u8]) -> Result<(), Reason> {
-    let colon = memchr::memchr(b':', line).ok_or(Reason::BadTrailer)?;
-    let (name, value) = line.split_at_checked(colon).ok_or(Reason::BadTrailer)?;
-    if is_token(name) && !any_control(value) && !is_forbidden(name) {
+    let (name, value) = split(line).ok_or(Reason::BadTrailer)?;
+    if is_token(name) && !any_control(value) && may_be_trailer(name) {
         Ok(())
     } else {
         Err(Reason::BadTrailer)
     }
 }
 
-fn is_forbidden(name: &[u8]) -> bool {
+/// Names and values of the lines that [`crate::ChunkDecoder::trailers`] hands out, in order.
+pub fn trailer_fields(trailers: &[u8]) -> impl Iterator<Item = (&[u8], &[u8])> {
+    let lines = trailers.split(|&byte| byte == b'\n');
+    lines.filter_map(split).map(|(name, value)| (name, value.trim_ascii()))
+}
+
+fn split(line: &[u8]) -> Option<(&[u8], &[u8])> {
+    let (name, value) = line.split_at_checked(memchr::memchr(b':', line)?)?;
+    Some((name, value.get(1..)?))
+}
+
+/// True when a field of this name, in any case, may follow a body. A [`crate::ChunkDecoder`]
+/// refuses all others.
+#[must_use]
+pub fn may_be_trailer(name: &[u8]) -> bool {
     let listed = |names: &[&[u8]]| names.iter().any(|listed| name.eq_ignore_ascii_case(listed));
-    if listed(ALLOWED) {
-        return false;
-    }
-    HeaderKind::of_name(name) != HeaderKind::Other
+    let forbidden = HeaderKind::of_name(name) != HeaderKind::Other
         || is_listed(name)
         || is_look_alike(name)
-        || listed(FORBIDDEN)
+        || listed(FORBIDDEN);
+    !forbidden || listed(ALLOWED)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn fields_come_back_one_by_one() {
+        fn check(trailers: &str, expected: &[(&str, &str)]) {
+            let expected: Vec<_> = expected
+                .iter()
+                .map(|(name, value)| (name.as_bytes().to_vec(), value.as_bytes().to_vec()))
+                .collect();
+            let found = trailer_fields(trailers.as_bytes());
+            let found: Vec<_> =
+                found.map(|(name, value)| (name.to_vec(), value.to_vec())).collect();
+            assert_eq!(found, expected, "{trailers:?}");
+        }
+        check("", &[]);
+        check("a: b\r\n", &[("a", "b")]);
+        check("A:\t b:c \r\nempty:\r\n", &[("A", "b:c"), ("empty", "")]);
+    }
 }

@@ -1,6 +1,8 @@
 //! `tidegate status`: the last second of a running door, for a person or as JSON.
 
 pub(crate) mod admission;
+mod certificates;
+mod tcp;
 
 use std::fmt::Write as _;
 use std::path::Path;
@@ -138,7 +140,9 @@ pub(crate) fn render(snapshot: &Snapshot, colour: bool) -> String {
         text.push('\n');
         text.push_str(&table(&headings, &rows, colour));
     }
+    text.push_str(&tcp::render(&snapshot.tcp, colour));
     text.push_str(&admission::render(&snapshot.admission, colour));
+    text.push_str(&certificates::render(&snapshot.certificates, colour));
     if !snapshot.reasons.is_empty() {
         let rows: Vec<Vec<Cell>> = snapshot
             .reasons

@@ -1,6 +1,9 @@
 //! Opens the admin interface: a Unix socket, and a TCP address if one is configured.
 
+use std::io;
 use std::net::TcpListener;
+use std::os::unix::net::UnixListener;
+use std::path::Path;
 use std::sync::Arc;
 
 use anyhow::Context as _;
@@ -21,7 +24,32 @@ pub(super) struct Claimed {
 /// The open admin interface; it closes when this is dropped.
 pub(super) struct Admin {
     _tasks: JoinSet<()>,
-    _socket: Option<UnixSocket>,
+    socket: Option<UnixSocket>,
+    tcp: Option<TcpListener>,
+}
+
+impl Admin {
+    /// Its sockets once more, for another process.
+    ///
+    /// # Errors
+    /// The process is out of descriptors.
+    pub(super) fn copies(&self) -> io::Result<(Option<UnixListener>, Option<TcpListener>)> {
+        let socket = self.socket.as_ref().map(|socket| socket.listener().try_clone());
+        let tcp = self.tcp.as_ref().map(TcpListener::try_clone);
+        Ok((socket.transpose()?, tcp.transpose()?))
+    }
+
+    /// Where it is asked.
+    pub(super) fn path(&self) -> Option<&Path> {
+        self.socket.as_ref().map(UnixSocket::path)
+    }
+
+    /// Ends it here: another process answers on the same sockets.
+    pub(super) fn leave(self) {
+        if let Some(socket) = &self.socket {
+            socket.leave();
+        }
+    }
 }
 
 /// Claims what the configuration asks for.
@@ -29,12 +57,27 @@ pub(super) struct Admin {
 /// # Errors
 /// When an address cannot be bound, or the token cannot be used: the door then does not start,
 /// rather than run without its admin interface or with one that is open to all.
-pub(super) fn claim(configuration: &Configuration) -> anyhow::Result<Claimed> {
+pub(super) fn claim(
+    configuration: &Configuration,
+    taken: (Option<UnixListener>, Option<TcpListener>),
+) -> anyhow::Result<Claimed> {
     let admin = &configuration.admin;
-    let socket = admin.socket.as_deref().map(listen::bind_unix).transpose();
+    let (taken_socket, taken_tcp) = taken;
+    let is_there = |listener: &UnixListener, path: &Path| {
+        listener.local_addr().is_ok_and(|address| address.as_pathname() == Some(path))
+    };
+    let socket = admin.socket.as_deref().map(|path| match taken_socket {
+        Some(listener) if is_there(&listener, path) => UnixSocket::adopt(listener, path),
+        Some(_) | None => listen::bind_unix(path),
+    });
+    let socket = socket.transpose();
     let tcp = admin.tcp.as_ref().map(|tcp| {
         let token = Token::read(&tcp.token_file).context("admin token")?;
-        let listener = listen::bind(tcp.address, &ListenOptions::default()).context("admin")?;
+        let same = |listener: &TcpListener| listener.local_addr().ok() == Some(tcp.address);
+        let listener = match taken_tcp.filter(same) {
+            Some(listener) => listener,
+            None => listen::bind(tcp.address, &ListenOptions::default()).context("admin")?,
+        };
         tracing::info!(address = %listener.local_addr()?, "admin interface");
         anyhow::Ok((listener, token))
     });
@@ -62,7 +105,9 @@ pub(super) fn start(claimed: Claimed, desk: &Arc<Desk>) -> anyhow::Result<Admin>
         }
         None => None,
     };
+    let mut tcp = None;
     if let Some((listener, token)) = claimed.tcp {
+        tcp = Some(listener.try_clone()?);
         tasks.spawn(async move {
             let served = console::serve_tcp(listener, token, control, std::future::pending()).await;
             if let Err(error) = served {
@@ -70,5 +115,5 @@ pub(super) fn start(claimed: Claimed, desk: &Arc<Desk>) -> anyhow::Result<Admin>
             }
         });
     }
-    Ok(Admin { _tasks: tasks, _socket: socket })
+    Ok(Admin { _tasks: tasks, socket, tcp })
 }

@@ -4,8 +4,8 @@
 use std::collections::HashMap;
 use std::net::IpAddr;
 use std::path::PathBuf;
-use std::sync::atomic::AtomicBool;
-use std::sync::{Arc, Mutex};
+use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::Context as _;
 use http_door::check::{self, Checks};
@@ -17,13 +17,15 @@ use net::clock;
 use net::notify::Notifier;
 use net::resolve::Resolver;
 use settings::Environment;
-use telemetry::{AccessLog, AccessLogWriter, Collector, History, Registry};
+use telemetry::{AccessLog, AccessLogWriter, Collector, Registry};
 use tokio::signal::unix::{SignalKind, signal};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::mpsc;
 use tokio::task::JoinSet;
 
-use super::change::{Changer, ChangerInbox};
+use super::certificates::Certificates;
+use super::change::{Changer, ChangerInbox, Pause};
 use super::control::{Desk, Request};
+use super::handover::{Predecessor, Taken};
 use super::operator::{Inbox, Operator};
 use super::quotas::Quotas;
 use super::sockets::{Opened, Sockets};
@@ -44,18 +46,20 @@ pub(super) async fn run(
     path: PathBuf,
     environment: Environment,
     start: Start,
+    taken: Option<Taken>,
 ) -> anyhow::Result<()> {
     let configuration = Arc::new(start.configuration.clone());
     let (log, log_writer) = open_log(&configuration)?;
     let notifier = Notifier::from_environment().context("NOTIFY_SOCKET")?;
     let (Ways { requests, changes, names: name_changes, ended }, mut inbox) = ways()?;
-    let claimed = super::admin::claim(&configuration)?;
-    let mut sockets = Sockets::take_over()?;
+    let (copies, from) = taken.map_or_else(Default::default, Taken::split);
+    let claimed = super::admin::claim(&configuration, (copies.admin, copies.admin_tcp))?;
+    let mut sockets = Sockets::take_over(copies.listeners)?;
     let first = open_all(&mut sockets, &configuration)?;
     let resolver = Arc::new(Resolver::system().context("name resolution")?);
     let names = names::of(&configuration);
-    let addresses = names::first_lookup(&resolver, &names).await;
-    let known = Known { addresses, ..Known::default() };
+    let known =
+        Known { addresses: names::first_lookup(&resolver, &names).await, ..Known::default() };
     let live = Arc::new(Live::build(&configuration, &known, None, clock::now())?);
     check::first_round(&live, None, &changes).await;
     let switches = Switches::open(&start.book, &live)?;
@@ -66,36 +70,29 @@ pub(super) async fn run(
     let (orders, changer_orders) = mpsc::channel(CHANNEL);
     let (seconds, changer_seconds) = mpsc::channel(SECONDS);
     let watch = Watch::start(&resolver, &names, &known.addresses, &name_changes);
-    let desk = Arc::new(Desk {
-        registry: Arc::clone(&registry),
-        history: History::new(),
-        live: Mutex::new(Arc::clone(&live)),
-        known: Mutex::new(known),
-        ready: AtomicBool::new(false),
-        requests,
-        orders,
-        status: watch::Sender::default(),
-        kept: Mutex::new(Arc::new(kept)),
-        book,
-        switches,
-    });
-    let stage = Stage {
-        desk: Arc::clone(&desk),
-        resolver: Arc::clone(&resolver),
-        changes: changes.clone(),
-    };
+    let records = (book, kept, switches);
+    let desk = Desk::new(&registry, (&live, known), records, (requests, orders));
+    let (at, names) = (Arc::clone(&desk), Arc::clone(&resolver));
+    let stage = Stage { desk: at, resolver: names, changes: changes.clone() };
     let changer = Changer::new(stage, notifier.clone(), path, environment);
     let mut operator = Operator {
         workers: start_workers(configuration.door.workers, &shared, &live, &ended)?,
         sockets,
         bound: HashMap::new(),
+        copies: Vec::new(),
+        admin: None,
+        successor: None,
         collector: Collector::new(registry),
         log,
         notifier,
         started: clock::now(),
         draining: false,
+        retiring: false,
+        ends: Box::pin(tokio::time::sleep(Duration::MAX)),
+        gentle: Box::pin(tokio::time::sleep(Duration::MAX)),
         trial: None,
         quotas: Quotas::of(&live),
+        certificates: Certificates::default(),
         seconds,
         _checks: Checks::start(&live, &changes),
         _watch: watch,
@@ -105,15 +102,48 @@ pub(super) async fn run(
         desk,
         shared,
     };
-    let _admin = super::admin::start(claimed, &operator.desk)?;
+    operator.admin = Some(super::admin::start(claimed, &operator.desk)?);
+    let (pauses, changer_pauses) = mpsc::channel(CHANNEL);
+    let changer_inbox =
+        ChangerInbox { orders: changer_orders, seconds: changer_seconds, pauses: changer_pauses };
     let mut tasks = JoinSet::new();
-    tasks.spawn(changer.work(ChangerInbox { orders: changer_orders, seconds: changer_seconds }));
-    operator.sockets.warn_of_rest();
-    operator.listen(first).await;
-    operator.announce_ready();
-    let result = operator.work(&mut inbox).await;
+    tasks.spawn(changer.work(changer_inbox));
+    tasks.spawn(super::acme::work(
+        Arc::clone(&operator.desk),
+        Arc::clone(operator.shared.challenges()),
+    ));
+    let result = serve(&mut operator, &mut inbox, (first, from, pauses)).await;
     close_log(log_writer);
     result
+}
+
+/// Serves from the first connection to the last, or until another process serves.
+async fn serve(
+    operator: &mut Operator,
+    inbox: &mut Inbox,
+    (first, from, pauses): (Vec<Opened>, Option<Predecessor>, mpsc::Sender<Pause>),
+) -> anyhow::Result<()> {
+    operator.sockets.warn_of_rest();
+    operator.listen(first).await;
+    operator.announce_ready(from.is_some());
+    if let Some(from) = from {
+        relieve(from).await;
+    }
+    let office = operator.open_office(pauses);
+    operator.work(inbox).await?;
+    if let Some(office) = office.filter(|_| operator.retiring) {
+        office.close().await;
+    }
+    Ok(())
+}
+
+/// Lets the door that ran before retire. This one serves, whatever becomes of that one.
+async fn relieve(from: Predecessor) {
+    match tokio::task::spawn_blocking(move || from.retire()).await {
+        Ok(Ok(())) => tracing::info!("the door that ran before retires"),
+        Ok(Err(error)) => tracing::warn!("the door that ran before does not retire: {error:#}"),
+        Err(error) => tracing::error!(%error, "the door that ran before was not told"),
+    }
 }
 
 /// The ways to the operator.
@@ -137,6 +167,7 @@ fn ways() -> anyhow::Result<(Ways, Inbox)> {
         terminate: signal(SignalKind::terminate())?,
         interrupt: signal(SignalKind::interrupt())?,
         hang_up: signal(SignalKind::hangup())?,
+        upgrade: signal(SignalKind::user_defined2())?,
     };
     Ok((Ways { requests, changes, names, ended }, inbox))
 }

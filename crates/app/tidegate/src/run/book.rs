@@ -15,7 +15,12 @@ use crate::commands::chain;
 
 /// The open journal; clones share it.
 #[derive(Clone, Debug)]
-pub(super) struct Book(Arc<Mutex<Journal>>);
+pub(super) struct Book {
+    /// `None` while another process has it.
+    journal: Arc<Mutex<Option<Journal>>>,
+    /// Where it is; `None` when it is in memory only.
+    folder: Option<PathBuf>,
+}
 
 /// What became of a generation.
 #[derive(Clone, Debug)]
@@ -43,13 +48,11 @@ impl Book {
     /// When the folder was named and cannot be used: history must not be lost unnoticed. A
     /// default folder is done without, with a warning.
     pub(super) fn open(state: Option<&State>, path: &Path) -> anyhow::Result<Self> {
-        let opened = match state {
-            Some(state) => Journal::open(&folder(state, path)),
-            None => Journal::in_memory(),
-        };
+        let folder = state.map(|state| folder(state, path));
+        let opened = folder.as_deref().map_or_else(Journal::in_memory, Journal::open);
         let required = state.is_some_and(|state| state.required);
-        let journal = match opened {
-            Ok(journal) => journal,
+        let (journal, folder) = match opened {
+            Ok(journal) => (journal, folder),
             Err(error) if required => {
                 let hint = "the history of changes (`[door] state`) cannot be used";
                 return Err(anyhow::Error::new(error).context(hint));
@@ -59,13 +62,38 @@ impl Book {
                     why = chain(&error),
                     "generations are kept in memory only, until the door ends"
                 );
-                Journal::in_memory()?
+                (Journal::in_memory()?, None)
             }
         };
         for warning in journal.warnings() {
             tracing::warn!("the history of changes: {warning}");
         }
-        Ok(Self(Arc::new(Mutex::new(journal))))
+        Ok(Self { journal: Arc::new(Mutex::new(Some(journal))), folder })
+    }
+
+    /// Closes the journal, so that another process may open it; what is asked meanwhile fails.
+    ///
+    /// # Errors
+    /// In words, when it is in memory only: it would be lost.
+    pub(super) fn close(&self) -> Result<(), String> {
+        if self.folder.is_none() {
+            return Err("generations are kept in memory only, and would be lost: name a folder with `state` in `[door]`, and restart the door once".to_owned());
+        }
+        *self.journal.lock().unwrap_or_else(PoisonError::into_inner) = None;
+        Ok(())
+    }
+
+    /// Opens it again after [`Self::close`]: nobody took over.
+    ///
+    /// # Errors
+    /// When another process still has it.
+    pub(super) fn open_again(&self) -> Result<(), JournalError> {
+        let Some(folder) = &self.folder else { return Ok(()) };
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        if journal.is_none() {
+            *journal = Some(Journal::open(folder)?);
+        }
+        Ok(())
     }
 
     /// A journal that ends with the process.
@@ -73,7 +101,7 @@ impl Book {
     /// # Errors
     /// When there is no memory for it.
     pub(super) fn in_memory() -> anyhow::Result<Self> {
-        Ok(Self(Arc::new(Mutex::new(Journal::in_memory()?))))
+        Ok(Self { journal: Arc::new(Mutex::new(Some(Journal::in_memory()?))), folder: None })
     }
 
     /// Asks the journal and waits for the disk: at the start, before anything is served.
@@ -81,7 +109,8 @@ impl Book {
         &self,
         question: impl FnOnce(&mut Journal) -> Result<T, JournalError>,
     ) -> Result<T, JournalError> {
-        question(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+        let mut journal = self.journal.lock().unwrap_or_else(PoisonError::into_inner);
+        journal.as_mut().map_or(Err(JournalError::HandedOver), question)
     }
 
     /// Asks the journal on a thread that may wait for the disk.

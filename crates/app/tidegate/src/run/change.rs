@@ -28,7 +28,7 @@ use model::generation::{Generation, GenerationState, Origin};
 use net::clock;
 use net::notify::Notifier;
 use settings::{Environment, Source};
-use tokio::sync::mpsc;
+use tokio::sync::{mpsc, oneshot};
 
 use super::book::{Entry, Verdict};
 use super::control::Order;
@@ -57,6 +57,8 @@ pub(super) struct Changer {
     /// What the journal should have taken and did not yet.
     pub(super) unwritten: Option<Entry>,
     pub(super) drift: Drift,
+    /// Another process takes over: nothing changes here any more.
+    pub(super) paused: bool,
 }
 
 /// What arrives for the changer.
@@ -64,6 +66,16 @@ pub(super) struct Changer {
 pub(super) struct ChangerInbox {
     pub(super) orders: mpsc::Receiver<Order>,
     pub(super) seconds: mpsc::Receiver<Second>,
+    pub(super) pauses: mpsc::Receiver<Pause>,
+}
+
+/// Another process takes over, or does not after all.
+#[derive(Debug)]
+pub(super) enum Pause {
+    /// From now on nothing changes here, and the journal is the other's; or why that cannot be.
+    Begin(oneshot::Sender<Result<(), String>>),
+    /// Nobody took over.
+    End,
 }
 
 /// A text that is to go live.
@@ -98,6 +110,7 @@ impl Changer {
             live,
             open: None,
             unwritten: None,
+            paused: false,
             drift: Drift::new(path.clone(), environment.clone()),
             path,
             environment,
@@ -114,6 +127,7 @@ impl Changer {
                     Some(second) => self.second(&second).await,
                     None => return,
                 },
+                Some(pause) = inbox.pauses.recv() => self.pause(pause),
                 Some((order, answer)) = inbox.orders.recv() => {
                     let result = self.carry_out(order).await;
                     self.publish();
@@ -124,7 +138,40 @@ impl Changer {
         }
     }
 
+    /// Lets another process have the journal, unless something here is not decided yet.
+    fn pause(&mut self, pause: Pause) {
+        match pause {
+            Pause::Begin(answer) => {
+                let number = self.live.generation.number;
+                let undecided = self.open.is_some() || self.unwritten.is_some();
+                let closed = if self.paused {
+                    Err("another process is taking over already".to_owned())
+                } else if undecided {
+                    Err(format!(
+                        "a change is not decided yet (generation {number} is live): try again when it is, or decide it"
+                    ))
+                } else {
+                    self.stage.desk.book.close()
+                };
+                self.paused |= closed.is_ok();
+                // Whoever asked may be gone, and says so by `End`.
+                drop(answer.send(closed));
+            }
+            Pause::End => match self.stage.desk.book.open_again() {
+                Ok(()) => self.paused = false,
+                Err(error) => tracing::error!(
+                    why = chain(&error),
+                    "nobody took over, and the history of changes cannot be opened again"
+                ),
+            },
+        }
+    }
+
     async fn carry_out(&mut self, order: ChangeOrder) -> Result<Changed, Refusal> {
+        if self.paused {
+            let detail = "another process takes over from this one: ask that one, in a moment";
+            return Err(Refusal::new(RefusalKind::Busy, detail));
+        }
         let author = order.author;
         match order.what {
             What::Reload => self.reload(author).await,

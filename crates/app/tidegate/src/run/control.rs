@@ -23,6 +23,7 @@ use telemetry::{ExpositionFormat, History, Registry};
 use tokio::sync::{mpsc, oneshot, watch};
 
 use super::book::Book;
+use super::handover::Copies;
 use super::sockets::Opened;
 use super::stage::Prepared;
 use super::switches::{self, At, Switches};
@@ -42,6 +43,10 @@ pub(super) enum Request {
     EndTrial(oneshot::Sender<()>),
     /// Build what is live anew: something known of the servers changed.
     Rebuild,
+    /// Copy the listening sockets for another process.
+    Copy(oneshot::Sender<std::io::Result<Copies>>),
+    /// Another process serves: accept nothing more, and end what is there without haste.
+    Retire(oneshot::Sender<()>),
 }
 
 /// A change, and where its outcome goes.
@@ -64,6 +69,28 @@ pub(super) struct Desk {
 }
 
 impl Desk {
+    /// The desk of a door that begins to serve `live`.
+    pub(super) fn new(
+        registry: &Arc<Registry>,
+        (live, known): (&Arc<Live>, Known),
+        (book, kept, switches): (Book, Kept, Switches),
+        (requests, orders): (mpsc::Sender<Request>, mpsc::Sender<Order>),
+    ) -> Arc<Self> {
+        Arc::new(Self {
+            registry: Arc::clone(registry),
+            history: History::new(),
+            live: Mutex::new(Arc::clone(live)),
+            known: Mutex::new(known),
+            ready: AtomicBool::new(false),
+            requests,
+            orders,
+            status: watch::Sender::default(),
+            kept: Mutex::new(Arc::new(kept)),
+            book,
+            switches,
+        })
+    }
+
     pub(super) fn live(&self) -> Arc<Live> {
         Arc::clone(&self.live.lock().unwrap_or_else(PoisonError::into_inner))
     }

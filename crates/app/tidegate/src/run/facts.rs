@@ -1,10 +1,12 @@
-//! Whether the invariants hold, as facts of one second.
+//! Facts of one second that a configuration gives: whether its invariants hold, and which of its
+//! listeners pass bytes on.
 //!
 //! Pure. The share of a pool's busiest server is that of the requests it got, where there were
 //! enough of them in the second to tell; otherwise the share that is intended for it.
 
 use model::Configuration;
-use model::fact::{InvariantFact, PoolFacts, ServerState};
+use model::configuration::ListenerProtocol;
+use model::fact::{InvariantFact, PoolFacts, ServerState, TcpFacts};
 
 /// Requests of a pool in one second that make its shares worth a fact: with fewer, chance alone
 /// gives one server of several most of them now and then.
@@ -29,6 +31,15 @@ pub(super) fn invariants(configuration: &Configuration, pools: &[PoolFacts]) -> 
         add("eligible_min", eligible.into(), least.into(), eligible >= least);
     }
     facts
+}
+
+/// Every listener that passes bytes on; what passed is filled in by the collector.
+pub(super) fn tcp(configuration: &Configuration) -> Vec<TcpFacts> {
+    let listeners = configuration.listeners.iter();
+    listeners
+        .filter(|listener| matches!(listener.protocol, ListenerProtocol::Tcp(_)))
+        .map(|listener| TcpFacts { name: listener.name.to_string(), ..TcpFacts::default() })
+        .collect()
 }
 
 fn share_of_busiest(pool: &PoolFacts) -> f64 {

@@ -5,7 +5,8 @@
 //! done before.
 
 use std::collections::HashMap;
-use std::net::{IpAddr, SocketAddr};
+use std::net::{IpAddr, SocketAddr, TcpListener};
+use std::pin::Pin;
 use std::sync::Arc;
 use std::sync::atomic::Ordering;
 use std::time::Duration;
@@ -21,15 +22,21 @@ use net::clock;
 use net::notify::{self, Notifier};
 use net::resolve::Resolver;
 use telemetry::{AccessLog, ArmCollector, Collector};
+use tokio::process::Child;
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
+use tokio::time::Sleep;
 
+use super::admin::Admin;
+use super::certificates::{self, Certificates, Found};
 use super::control::{Desk, Request};
 use super::facts;
+use super::handover::Copy;
 use super::open::Second;
 use super::quotas::Quotas;
 use super::sockets::{Opened, Sockets};
 use super::stage::Prepared;
+use super::successor;
 use crate::commands::chain;
 
 /// How often admission looks at what it learned.
@@ -43,16 +50,27 @@ pub(super) struct Operator {
     pub(super) sockets: Sockets,
     /// Listeners by name, with the configured address they were bound for.
     pub(super) bound: HashMap<Name, SocketAddr>,
+    /// Their sockets once more, for a process that takes over.
+    pub(super) copies: Vec<Copy>,
+    pub(super) admin: Option<Admin>,
+    /// A process that was started to take over.
+    pub(super) successor: Option<Child>,
     pub(super) resolver: Arc<Resolver>,
     pub(super) collector: Collector,
     pub(super) log: Option<AccessLog>,
     pub(super) notifier: Notifier,
     pub(super) started: Timestamp,
     pub(super) draining: bool,
+    /// Another process serves; this one ends what it has.
+    pub(super) retiring: bool,
+    /// When what is still open is cut; and idle connections, after another process serves.
+    pub(super) ends: Pin<Box<Sleep>>,
+    pub(super) gentle: Pin<Box<Sleep>>,
     pub(super) changes: mpsc::Sender<ServerChange>,
     pub(super) name_changes: mpsc::Sender<(Name, Vec<IpAddr>)>,
     pub(super) trial: Option<Trial>,
     pub(super) quotas: Quotas,
+    pub(super) certificates: Certificates,
     pub(super) seconds: mpsc::Sender<Second>,
     pub(super) _checks: Checks,
     pub(super) _watch: Watch,
@@ -75,6 +93,7 @@ pub(super) struct Inbox {
     pub(super) terminate: Signal,
     pub(super) interrupt: Signal,
     pub(super) hang_up: Signal,
+    pub(super) upgrade: Signal,
 }
 
 impl Operator {
@@ -87,18 +106,21 @@ impl Operator {
         seconds.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut quarters = tokio::time::interval(QUARTER);
         quarters.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
+        let mut looks = tokio::time::interval(certificates::LOOK);
+        looks.set_missed_tick_behavior(tokio::time::MissedTickBehavior::Delay);
         let mut watchdog =
             tokio::time::interval(notify::watchdog_interval().unwrap_or(Duration::from_secs(3600)));
         let mut left = self.workers.len();
-        let mut deadline = std::pin::pin!(tokio::time::sleep(Duration::MAX));
         while left > 0 {
             tokio::select! {
                 Some(_worker) = inbox.ended.recv() => {
-                    anyhow::ensure!(self.draining, "a worker ended by itself");
+                    anyhow::ensure!(self.draining || self.retiring, "a worker ended by itself");
                     left -= 1;
                 }
-                _ = inbox.terminate.recv() => self.drain(deadline.as_mut()).await,
-                _ = inbox.interrupt.recv() => self.drain(deadline.as_mut()).await,
+                _ = inbox.terminate.recv() => self.drain().await,
+                _ = inbox.interrupt.recv() => self.drain().await,
+                _ = inbox.upgrade.recv() => self.start_successor(),
+                ended = successor::ended(&mut self.successor) => self.lose_successor(ended),
                 _ = inbox.hang_up.recv() => {
                     if let Some(log) = &self.log {
                         log.reopen();
@@ -106,6 +128,9 @@ impl Operator {
                     self.order_reload();
                 }
                 Some(request) = inbox.requests.recv() => self.serve(request).await,
+                () = self.gentle.as_mut(), if !self.draining && self.retiring => {
+                    self.end_connections().await;
+                }
                 Some((host, addresses)) = inbox.names.recv() => {
                     tracing::info!(%host, ?addresses, "a server's addresses changed");
                     self.desk.learn(|known| drop(known.addresses.insert(host, addresses)));
@@ -114,8 +139,10 @@ impl Operator {
                 Some(change) = inbox.changes.recv() => tell(&change),
                 _ = seconds.tick() => self.second(),
                 _ = quarters.tick() => self.desk.live().admission().tick(clock::now()),
+                _ = looks.tick() => self.certificates.look(&self.desk.live()),
+                Some(found) = self.certificates.found() => self.renew(found).await,
                 _ = watchdog.tick() => self.notify(Notifier::watchdog),
-                () = deadline.as_mut() => {
+                () = self.ends.as_mut() => {
                     let cut = self.shared.connections();
                     tracing::warn!(connections = cut, "the drain time is over; connections are cut");
                     return Ok(());
@@ -153,6 +180,12 @@ impl Operator {
                 done(answer);
             }
             Request::Rebuild => self.rebuild().await,
+            // Whoever asked may be gone.
+            Request::Copy(answer) => drop(answer.send(self.copy_sockets())),
+            Request::Retire(answer) => {
+                self.retire().await;
+                done(answer);
+            }
         }
     }
 
@@ -175,8 +208,7 @@ impl Operator {
             live
         } else {
             // A server's addresses changed since: what is prepared is built once more.
-            let (configuration, known) = (live.configuration(), self.desk.known());
-            let built = Live::build(configuration, &known, Some(&current), clock::now());
+            let built = live.rebuilt(&self.desk.known(), &current, clock::now());
             built.map_or(live, Arc::new)
         };
         // The same text with its certificates read again: what is tried goes on, with its own.
@@ -199,6 +231,8 @@ impl Operator {
         self.bound.retain(|name, address| {
             to.listeners.iter().any(|l| l.name == *name && l.address == *address)
         });
+        let bound = &self.bound;
+        self.copies.retain(|copy| bound.get(&copy.name) == Some(&copy.configured));
         self.listen(opened).await;
     }
 
@@ -245,7 +279,7 @@ impl Operator {
     /// Builds what is live, and what is tried, with what is known of the servers now.
     async fn rebuild(&mut self) {
         let built = |before: &Arc<Live>, known: &Known| {
-            let built = Live::build(before.configuration(), known, Some(before), clock::now());
+            let built = before.rebuilt(known, before, clock::now());
             let told = |error| tracing::error!(error = %chain(&error), "nothing changed");
             built.map_err(told).ok().map(Arc::new)
         };
@@ -259,6 +293,26 @@ impl Operator {
                 .map_or_else(|| Arc::clone(&candidate), |live| Arc::new(candidate.rebuilt(live)));
             self.put_on_trial(rebuilt, collector).await;
         }
+    }
+
+    /// Puts certificates that were read again before new handshakes, and before new connections to
+    /// servers. Those that are open stay.
+    async fn renew(&mut self, found: Found) {
+        let current = self.desk.live();
+        // What went live in the meantime has read its own files; the next look is at those.
+        if let Some(secured) = found.secured.filter(|_| Arc::ptr_eq(&found.live, &current)) {
+            let known = self.desk.known();
+            match current.with_certificates(secured, &known, (&current, clock::now())) {
+                Ok(live) => {
+                    self.put_live(&Arc::new(live)).await;
+                    for (owner, files) in found.renewed {
+                        tracing::info!(%owner, ?files, "certificates changed: new connections use them");
+                    }
+                }
+                Err(error) => tracing::error!(error = %chain(&error), "nothing changed"),
+            }
+        }
+        self.certificates.take(self.desk.live().secured());
     }
 
     async fn put_live(&mut self, live: &Arc<Live>) {
@@ -281,9 +335,12 @@ impl Operator {
             servers.extend(tried_servers);
         }
         self.desk.registry.retain(&routes, &servers);
+        let listeners = live.configuration().listeners.iter();
+        let listeners: Vec<Name> = listeners.map(|listener| listener.name.clone()).collect();
+        self.desk.registry.retain_tcp(&listeners);
     }
 
-    async fn tell_workers(&self, command: impl Fn() -> Command) {
+    pub(super) async fn tell_workers(&self, command: impl Fn() -> Command) {
         for worker in &self.workers {
             // A worker that has ended is noticed by the operator's own loop.
             drop(worker.send(command()).await);
@@ -293,7 +350,14 @@ impl Operator {
     /// Hands each worker its socket of each listener, and says where the door listens.
     pub(super) async fn listen(&mut self, opened: Vec<Opened>) {
         for Opened { name, configured, bound } in opened {
-            for (worker, socket) in self.workers.iter().zip(bound.sockets) {
+            match bound.sockets.iter().map(TcpListener::try_clone).collect::<Result<_, _>>() {
+                Ok(sockets) => {
+                    self.copies.retain(|copy| copy.name != name);
+                    self.copies.push(Copy { name: name.clone(), configured, sockets });
+                }
+                Err(error) => tracing::warn!(%error, "this listener cannot be handed over"),
+            }
+            for (worker, socket) in self.workers.iter().cycle().zip(bound.sockets) {
                 drop(worker.send(Command::Listen(name.clone(), socket)).await);
             }
             tracing::info!(listener = %name, address = %bound.address, "listening");
@@ -305,7 +369,7 @@ impl Operator {
         }
     }
 
-    async fn drain(&mut self, deadline: std::pin::Pin<&mut tokio::time::Sleep>) {
+    async fn drain(&mut self) {
         if std::mem::replace(&mut self.draining, true) {
             return;
         }
@@ -313,7 +377,9 @@ impl Operator {
         tracing::info!(connections = self.shared.connections(), ?time, "draining");
         self.desk.ready.store(false, Ordering::Relaxed);
         self.notify(Notifier::stopping);
-        deadline.reset(tokio::time::Instant::now() + time);
+        // A socket that is still open here would take connections that nobody serves.
+        self.copies.clear();
+        self.ends.as_mut().reset(tokio::time::Instant::now() + time);
         for worker in &self.workers {
             drop(worker.send(Command::Drain).await);
         }
@@ -341,8 +407,10 @@ impl Operator {
                 .map(|route| RouteFacts { name: route.name.to_string(), ..RouteFacts::default() })
                 .collect(),
             pools: (0..configuration.pools.len()).map(pool).collect(),
+            tcp: facts::tcp(configuration),
             tried: self.trial.as_ref().map(|trial| trial.only(&live, now)).unwrap_or_default(),
             admission: live.admission().facts(),
+            certificates: self.certificates.facts(),
             generation: status.live,
             change: status
                 .open
@@ -361,8 +429,8 @@ impl Operator {
     }
 
     /// Says that the door serves, to the service manager and to whoever asks.
-    pub(super) fn announce_ready(&self) {
-        self.notify(Notifier::ready);
+    pub(super) fn announce_ready(&self, took_over: bool) {
+        self.notify(if took_over { Notifier::took_over } else { Notifier::ready });
         self.notify(|notifier| notifier.status("serving"));
         self.desk.ready.store(true, Ordering::Relaxed);
     }

@@ -5,8 +5,10 @@ use std::time::Duration;
 
 use anyhow::Context as _;
 use model::Name;
-use model::configuration::Listener;
+use model::configuration::{Listener, ListenerProtocol};
 use net::listen::{self, Inherited, InheritedSocket, ListenOptions};
+
+use super::handover::Copy;
 
 /// The kernel hands over a connection with its first bytes, or after this time without.
 const DEFER_ACCEPT: Duration = Duration::from_secs(5);
@@ -20,25 +22,27 @@ pub(super) struct Opened {
     pub(super) bound: Bound,
 }
 
-/// A listener's sockets, one per worker.
+/// A listener's sockets, at least one per worker.
 #[derive(Debug)]
 pub(super) struct Bound {
     pub(super) address: SocketAddr,
     pub(super) sockets: Vec<TcpListener>,
 }
 
-/// The sockets the service manager handed over and nobody took yet.
+/// The sockets that were handed over, by the service manager or by the door that ran before, and
+/// that nobody took yet.
 pub(super) struct Sockets {
     inherited: Vec<Inherited>,
+    taken: Vec<Copy>,
 }
 
 impl Sockets {
-    /// Takes over what `LISTEN_FDS` names.
+    /// Takes over what `LISTEN_FDS` names, and what another door listened on.
     ///
     /// # Errors
     /// When the variables or the descriptors are of no use.
-    pub(super) fn take_over() -> anyhow::Result<Self> {
-        Ok(Self { inherited: listen::inherited().context("socket activation")? })
+    pub(super) fn take_over(taken: Vec<Copy>) -> anyhow::Result<Self> {
+        Ok(Self { inherited: listen::inherited().context("socket activation")?, taken })
     }
 
     /// `listener`, bound and ready to be served by `workers`.
@@ -55,6 +59,16 @@ impl Sockets {
     /// # Errors
     /// When the address cannot be bound.
     fn bind(&mut self, listener: &Listener, workers: usize) -> anyhow::Result<Bound> {
+        let taken = |copy: &Copy| copy.configured == listener.address;
+        if let Some(at) = self.taken.iter().position(taken) {
+            let mut sockets = self.taken.remove(at).sockets;
+            // More workers than before share; fewer take several.
+            for index in 0..workers.saturating_sub(sockets.len()) {
+                sockets.push(sockets[index].try_clone()?);
+            }
+            let first = sockets.first().context("no socket")?;
+            return Ok(Bound { address: first.local_addr()?, sockets });
+        }
         let named = |inherited: &Inherited| match &inherited.socket {
             InheritedSocket::Tcp(_, address) => {
                 inherited.name == *listener.name || *address == listener.address
@@ -67,8 +81,13 @@ impl Sockets {
                 InheritedSocket::Unix(..) => Vec::new(),
             },
             None => {
-                let options =
-                    ListenOptions { defer_accept: Some(DEFER_ACCEPT), ..ListenOptions::default() };
+                // What is passed on unread may be a protocol in which the server speaks first.
+                let waits = match &listener.protocol {
+                    ListenerProtocol::Http { .. } => true,
+                    ListenerProtocol::Tcp(forward) => !forward.sni.is_empty(),
+                };
+                let defer_accept = (waits || listener.proxy_protocol).then_some(DEFER_ACCEPT);
+                let options = ListenOptions { defer_accept, ..ListenOptions::default() };
                 listen::bind_group(listener.address, workers, &options)
                     .with_context(|| format!("listener {:?}", listener.name))?
             }
@@ -78,7 +97,9 @@ impl Sockets {
     }
 
     /// Says which of the inherited sockets no listener wanted.
-    pub(super) fn warn_of_rest(&self) {
+    pub(super) fn warn_of_rest(&mut self) {
+        // Nobody listens there any more; what still waits there is cut when the old door ends.
+        self.taken.clear();
         for unused in &self.inherited {
             tracing::warn!(
                 name = unused.name,

@@ -4,7 +4,8 @@
 //! of thumb", ICC 1979; trying neighbours in turns is that of PCC Vivace, NSDI 2018). Servers that
 //! take so many and let the others wait have their best power exactly at that number, servers that
 //! slow down with each request a little below the peak of their throughput. Latency that is the
-//! same at both sizes cancels out: nothing is remembered that could go stale.
+//! same at both sizes cancels out: nothing that decides is remembered and could go stale. What an
+//! answer took in the calm ([`Calm`]) only says which size to try first.
 //!
 //! Windows alternate: the limit is held and measured, then a neighbour is tried. What differs by
 //! more than chance explains decides; otherwise more pairs of windows are asked, while the steps
@@ -15,6 +16,7 @@ use std::time::Duration;
 
 use model::Timestamp;
 
+use super::calm::Calm;
 use super::measured::{Measured, scatter};
 use super::window::{Tally, Window};
 
@@ -34,6 +36,10 @@ const STEP_SHRINKS: f64 = 0.3;
 const PROOF_UP: f64 = 1.3;
 const PROOF_DOWN: f64 = 2.0;
 const PROOF_WORSE: f64 = 1.0;
+/// Where answers take so many times longer than in the calm the first trial goes down; the widest
+/// step that this suggests.
+const LONGER: f64 = 1.4;
+const STEP_CALM_MAX: f64 = 4.0;
 /// What is gained has to be worth a change.
 const GAIN_MIN: f64 = 0.05;
 /// A cost at the same limit has changed if it moved by so much, and by so many standard errors.
@@ -105,6 +111,7 @@ pub(super) struct Search {
     /// The mean time in the latest window, and in the latest one that was no trial.
     latest: Duration,
     usual: Duration,
+    calm: Calm,
     window: Window,
 }
 
@@ -139,8 +146,8 @@ impl Search {
             here: None,
             trial: None,
             trying: false,
-            // A door that has just started before healthy servers must not be what limits them;
-            // where they are overloaded, one trial of more at once is short.
+            // A door that has just started before healthy servers must not be what limits them; where
+            // they are overloaded already the calm says so, or one trial of more at once is short.
             direction: Direction::Up,
             step_up: STEP_MAX,
             step_down: STEP_MAX,
@@ -152,6 +159,7 @@ impl Search {
             measured_since: None,
             latest: Duration::ZERO,
             usual: Duration::ZERO,
+            calm: Calm::default(),
             window: Window {
                 limit: FIRST,
                 since: now,
@@ -181,7 +189,13 @@ impl Search {
     /// The running window has its attempts, or its time is over: what follows is in
     /// [`Self::window`].
     pub(super) fn close(&mut self, tally: &Tally, now: Timestamp) {
+        let before = self.calm;
+        self.calm.add(tally);
         self.window = self.next(tally, now);
+        if self.window.goes_on {
+            // Its counts will come again.
+            self.calm = before;
+        }
     }
 
     fn next(&mut self, tally: &Tally, now: Timestamp) -> Window {
@@ -319,6 +333,7 @@ impl Search {
         self.step_down = STEP_MAX;
         self.vain = 0;
         self.lost = true;
+        self.calm.forget();
         self.trial = None;
         self.rest_until = now;
     }
@@ -380,6 +395,7 @@ impl Search {
 
     /// Asks about the next neighbour.
     fn ask(&mut self, now: Timestamp) -> Window {
+        self.look_at_calm();
         match self.limit {
             1 => self.direction = Direction::Up,
             LIMIT_MAX.. => self.direction = Direction::Down,
@@ -392,6 +408,20 @@ impl Search {
         };
         self.trial = Some(Trial { limit, found: None, pairs: 0 });
         self.try_out(limit, now)
+    }
+
+    /// While nothing is found, and where times hardly vary: how much longer answers take than in the
+    /// calm says how far down the next trial should go, and that the first one should go down at all.
+    fn look_at_calm(&mut self) {
+        let hinted = self.lost && self.scatter < VARIED;
+        let Some(here) = self.here.filter(|_| hinted) else { return };
+        let Some(longer) = self.calm.times_longer(here.cost) else { return };
+        if self.vain == 0 && longer > LONGER {
+            self.direction = Direction::Down;
+        }
+        if self.direction == Direction::Down {
+            self.step_down = longer.clamp(STEP_MIN, STEP_CALM_MAX);
+        }
     }
 
     fn hold(&mut self, now: Timestamp) -> Window {

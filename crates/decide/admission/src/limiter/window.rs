@@ -52,4 +52,8 @@ pub(super) struct Tally {
     pub(super) answered_us: f64,
     /// The squares of their times as parts of the cap.
     pub(super) squares: f64,
+    /// Answers to attempts that began while little was in flight; not among those above.
+    pub(super) calm: u32,
+    /// Their time.
+    pub(super) calm_us: f64,
 }

@@ -29,6 +29,8 @@ pub(super) fn at(seconds: u64) -> Timestamp {
 
 pub(super) fn settings(balance: Balance) -> configuration::Pool {
     configuration::Pool {
+        protocol: model::configuration::ServerProtocol::default(),
+        proxy_protocol: None,
         name: "web".into(),
         servers: Vec::new(),
         balance,

@@ -125,6 +125,8 @@ fn pool() -> model::configuration::Pool {
     use model::configuration::{Balance, Ejection, Pool, PoolAdmission, Retries, ServerTimeouts};
     let time = Duration::from_secs(1);
     Pool {
+        protocol: model::configuration::ServerProtocol::default(),
+        proxy_protocol: None,
         name: "web".into(),
         servers: Vec::new(),
         balance: Balance::P2c,

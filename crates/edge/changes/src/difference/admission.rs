@@ -120,6 +120,7 @@ fn identity(identity: &Identity) -> String {
             format!("a token with {} = {}", words::text(claim), words::text(value))
         }
         Identity::Network(network) => network.to_string(),
+        Identity::Certificate(name) => format!("a certificate of {}", words::text(name)),
     }
 }
 

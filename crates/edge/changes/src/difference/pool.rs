@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use model::capacity::Capacity;
 use model::configuration::{
-    Balance, Check, CheckKind, Ejection, HashKey, Pool, PoolAdmission, PoolTls, Retries,
-    ServerTimeouts,
+    Balance, Check, CheckKind, Ejection, HashKey, Pool, PoolAdmission, PoolTls, ProxyVersion,
+    Retries, ServerProtocol, ServerTimeouts,
 };
 
 use super::lines::{About, Concern, Lines};
@@ -39,6 +39,8 @@ pub(super) fn tell(pair: Pair<'_, Pool>, trials_left: &mut usize, lines: &mut Li
         resolve,
         capacity,
         peak_per_second,
+        protocol,
+        proxy_protocol,
     } = from;
     let mut about = lines.about(format!("pool {}", words::text(name)));
     servers::tell(from, to, trials_left, &mut about);
@@ -57,6 +59,8 @@ pub(super) fn tell(pair: Pair<'_, Pool>, trials_left: &mut usize, lines: &mut Li
     tell_ejection(ejection, &to.ejection, &mut about);
     tell_check(check.as_ref(), to.check.as_ref(), &mut about);
     tell_tls(tls.as_ref(), to.tls.as_ref(), &mut about);
+    about.field("protocol", protocol, &to.protocol, words_of_protocol);
+    about.field("PROXY header", proxy_protocol, &to.proxy_protocol, words_of_proxy);
     about.field("slow start", slow_start, &to.slow_start, words::duration);
     about.field("idle connections at most", idle_max, &to.idle_max, usize::to_string);
     about.field("names are resolved every", resolve, &to.resolve, words::duration);
@@ -68,6 +72,25 @@ pub(super) fn tell(pair: Pair<'_, Pool>, trials_left: &mut usize, lines: &mut Li
     about.field("peak", peak_per_second, &to.peak_per_second, |peak| {
         words::or_none(peak.as_ref(), |peak| format!("{peak}/s"))
     });
+}
+
+fn words_of_protocol(protocol: &ServerProtocol) -> String {
+    let words = match protocol {
+        ServerProtocol::Http1 => "HTTP/1.1",
+        ServerProtocol::Http2 => "HTTP/2",
+        ServerProtocol::Tcp => "TCP",
+    };
+    words.to_owned()
+}
+
+fn words_of_proxy(version: &Option<ProxyVersion>) -> String {
+    words::or_none(version.as_ref(), |version| {
+        let words = match version {
+            ProxyVersion::V1 => "version 1",
+            ProxyVersion::V2 => "version 2",
+        };
+        words.to_owned()
+    })
 }
 
 fn whole(pool: &Pool, what: &str, lines: &mut Lines) {
@@ -152,6 +175,12 @@ fn tell_check(from: Option<&Check>, to: Option<&Check>, about: &mut About<'_>) {
 fn words_of_check(kind: &CheckKind) -> String {
     match kind {
         CheckKind::Tcp => "TCP".to_owned(),
+        CheckKind::Grpc { service } => {
+            let of = service
+                .as_ref()
+                .map_or_else(String::new, |service| format!(" of {}", words::text(service)));
+            format!("gRPC health{of}")
+        }
         CheckKind::Http { path, host, status, body } => {
             let host = host
                 .as_ref()
@@ -178,7 +207,10 @@ fn tell_tls(from: Option<&PoolTls>, to: Option<&PoolTls>, about: &mut About<'_>)
         }
         (None, None) => return,
     };
-    let PoolTls { server_name, roots, verify } = from;
+    let PoolTls { server_name, roots, verify, certificate } = from;
+    about.field("the door's own certificate", certificate, &to.certificate, |files| {
+        words::or_none(files.as_ref(), |files| words::text(files.certificate.display()).to_string())
+    });
     about.field("server name in TLS", server_name, &to.server_name, |name| {
         name.as_ref().map_or_else(|| "the server's".to_owned(), words::name)
     });

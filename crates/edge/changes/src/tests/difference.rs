@@ -182,7 +182,8 @@ fn treatment_and_the_door() {
                 fall: 3,
                 rise: 2,
             });
-            api.tls = Some(PoolTls { server_name: None, roots: None, verify: true });
+            api.tls =
+                Some(PoolTls { server_name: None, roots: None, verify: true, certificate: None });
             api.in_flight_max = 50;
             api.ejection.failures = 0;
             to.invariants.share_max = 0.6;

@@ -19,11 +19,14 @@ type Change = fn(&mut Configuration);
 fn whole() -> Configuration {
     changed(|to| {
         to.door.state = Some(State { folder: "/state".into(), required: true });
-        let files = CertificateFiles { certificate: "/cert".into(), key: "/key".into() };
+        let files =
+            CertificateFiles { certificate: "/cert".into(), key: "/key".into(), ocsp: None };
         to.listeners[0].tls = Some(ListenerTls {
             certificates: vec![files],
             version_min: TlsVersion::Tls12,
             strict_sni: false,
+            clients: None,
+            acme: None,
         });
         let api = &mut to.pools[0];
         api.check = Some(Check {
@@ -33,7 +36,7 @@ fn whole() -> Configuration {
             fall: 3,
             rise: 2,
         });
-        api.tls = Some(PoolTls { server_name: None, roots: None, verify: true });
+        api.tls = Some(PoolTls { server_name: None, roots: None, verify: true, certificate: None });
         to.clients = vec![client("partner")];
         to.clients[0].identities[0] =
             Identity::Header { name: "x-api-key".into(), sha256: [8; 32] };

@@ -31,6 +31,8 @@ fn server(number: u8, weight: u32) -> Server {
 pub(crate) fn pool(name: &str, first: u8, weights: &[u32]) -> Pool {
     let second = Duration::from_secs(1);
     Pool {
+        protocol: model::configuration::ServerProtocol::default(),
+        proxy_protocol: None,
         name: name.into(),
         servers: (first..).zip(weights).map(|(number, &weight)| server(number, weight)).collect(),
         balance: Balance::P2c,
@@ -111,6 +113,8 @@ fn limit(name: &str, count: u32) -> RateLimit {
 fn listener() -> Listener {
     let second = Duration::from_secs(1);
     Listener {
+        protocol: model::configuration::ListenerProtocol::default(),
+        proxy_protocol: false,
         name: "web".into(),
         address: SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80)),
         tls: None,

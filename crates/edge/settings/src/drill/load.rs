@@ -6,8 +6,8 @@ use ipnet::IpNet;
 use model::Name;
 use model::drill::DURATION_MAX;
 use model::load::{
-    Arrivals, Clients, IN_FLIGHT_MAX, LoadPlan, RATE_MAX, Reconnect, Retries, STREAMS_MAX, Spacing,
-    Stage, Stream,
+    Arrivals, Clients, IN_FLIGHT_MAX, LoadPlan, Protocol, RATE_MAX, Reconnect, RequestShape,
+    Retries, STREAMS_MAX, STREAMS_PER_CONNECTION_MAX, Spacing, Stage, Stream,
 };
 
 use super::request::{header_value, requests};
@@ -57,15 +57,18 @@ fn stream(name: &Name, value: &Value<'_>, end: Option<Duration>) -> Option<Strea
     };
     let times = Times { start: start_duration, end };
     let arrivals = arrivals(&mut table, times);
+    let (protocol, streams_max) = protocol(&mut table);
     let stream = Stream {
         name: name.clone(),
         start: start_duration,
         arrivals: arrivals.unwrap_or(default.arrivals),
         requests: table
             .get("requests")
-            .and_then(|value| requests(&value))
-            .unwrap_or(default.requests),
+            .and_then(|value| requests(&value, protocol))
+            .unwrap_or_else(|| vec![plain(protocol)]),
         clients: clients(&mut table),
+        protocol,
+        streams_max,
         keep_alive: table.boolean("keep_alive", default.keep_alive),
         timeout: table.duration("timeout", default.timeout, TIMEOUT_RANGE),
         retries: table.get("retries").and_then(|value| retries(&value)).unwrap_or(default.retries),
@@ -80,6 +83,33 @@ fn stream(name: &Name, value: &Value<'_>, end: Option<Duration>) -> Option<Strea
             value.report(finding.label("this stream"));
             None
         }
+    }
+}
+
+const PROTOCOLS: [(&str, Protocol); 3] =
+    [("http1", Protocol::Http1), ("http2", Protocol::Http2), ("grpc", Protocol::Grpc)];
+
+/// What a stream speaks, and how many requests share a connection.
+fn protocol(table: &mut Table<'_>) -> (Protocol, usize) {
+    let protocol = table.choice("protocol", Protocol::Http1, &PROTOCOLS);
+    if !protocol.is_http2() {
+        meaningless(table, &["streams"], "http1");
+    }
+    if protocol == Protocol::Grpc && !table.has("requests") {
+        let help = "requests = [\"/package.Service/Method\"]";
+        table.required("requests", help);
+    }
+    let default = Stream::default().streams_max;
+    (protocol, table.number("streams", default, 1..=STREAMS_PER_CONNECTION_MAX))
+}
+
+/// What is asked unless that is said.
+fn plain(protocol: Protocol) -> RequestShape {
+    let plain = RequestShape::default();
+    if protocol == Protocol::Grpc {
+        RequestShape { method: Name::from("POST"), ..plain }
+    } else {
+        plain
     }
 }
 

@@ -28,6 +28,8 @@ use crate::reader::{Context, Table, Value};
 use crate::{Environment, Source, TEXT_BYTES_MAX, reference, schema, syntax};
 use scope::{Scope, line, prose};
 
+pub use request::message_bytes;
+
 /// What [`check_drill`] found out.
 #[derive(Clone, Debug, PartialEq)]
 pub struct CheckedDrill {
@@ -91,6 +93,7 @@ const ANYWHERE: Environment = Environment {
     runtime_dir: None,
     state_directory: None,
     state_home: None,
+    now_unix_s: 0,
 };
 
 /// Reads a document; what `read` makes of it counts only without errors.

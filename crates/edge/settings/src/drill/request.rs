@@ -2,9 +2,11 @@
 
 use std::sync::Arc;
 
+use data_encoding::{BASE64, HEXLOWER_PERMISSIVE};
 use model::Name;
-use model::load::{Keys, RequestShape};
+use model::load::{Keys, Protocol, RequestShape};
 
+use super::scope::meaningless;
 use crate::finding::{Finding, quote};
 use crate::pool::{TOKEN_HELP, is_token};
 use crate::reader::{Table, Value};
@@ -17,7 +19,7 @@ const TEXT_BYTES_MAX: usize = 4_096;
 const BODY_BYTES_MAX: u64 = 65_536;
 
 /// The shapes of an array of requests.
-pub(super) fn requests(value: &Value<'_>) -> Option<Vec<RequestShape>> {
+pub(super) fn requests(value: &Value<'_>, protocol: Protocol) -> Option<Vec<RequestShape>> {
     let Some(array) = value.as_array() else {
         value.wrong_type("an array of requests such as \"GET /\"");
         return None;
@@ -27,20 +29,23 @@ pub(super) fn requests(value: &Value<'_>) -> Option<Vec<RequestShape>> {
         value.invalid("out-of-range", message, "write `requests = [\"GET /\"]`");
         return None;
     }
-    let shapes: Vec<Option<RequestShape>> = array.iter().map(shape).collect();
+    let shapes: Vec<Option<RequestShape>> =
+        array.iter().map(|value| shape(value, protocol)).collect();
     shapes.into_iter().collect()
 }
 
-fn shape(value: &Value<'_>) -> Option<RequestShape> {
+fn shape(value: &Value<'_>, protocol: Protocol) -> Option<RequestShape> {
     if value.as_text().is_some() {
-        let (method, target) = target(value)?;
+        let (method, target) = target(value, protocol)?;
         return Some(RequestShape { method, target, ..RequestShape::default() });
     }
     let mut table = value.table("requests such as \"GET /\" or tables with `target`")?;
-    let given = table.required("target", "target = \"GET /\"").and_then(|value| target(&value));
+    let given =
+        table.required("target", "target = \"GET /\"").and_then(|value| target(&value, protocol));
     let weight = table.number("weight", 1, 1..=1_000_000);
     let headers = table.get("headers").map(|value| headers(&value)).unwrap_or_default();
     let body_bytes = table.size("body_bytes", 0, 0..=BODY_BYTES_MAX);
+    let message = message(&mut table, protocol);
     let keys = Keys {
         count: table.number("keys", 1, 1..=u32::MAX),
         hot_share: table.ratio("hot_share", 0.0),
@@ -48,8 +53,50 @@ fn shape(value: &Value<'_>) -> Option<RequestShape> {
     let (method, target) = given?;
     keys_are_used(&mut table, &target, &headers);
     table.finish();
-    let body = vec![b'x'; usize::try_from(body_bytes).unwrap_or_default()];
+    let body =
+        message.unwrap_or_else(|| vec![b'x'; usize::try_from(body_bytes).unwrap_or_default()]);
     Some(RequestShape { weight, method, target, headers, body: Arc::from(body), keys })
+}
+
+/// The message of gRPC, if one is given.
+fn message(table: &mut Table<'_>, protocol: Protocol) -> Option<Vec<u8>> {
+    if protocol != Protocol::Grpc {
+        meaningless(table, &["message"], "no gRPC");
+    }
+    if table.has("message") {
+        meaningless(table, &["body_bytes"], "message");
+    }
+    let value = table.get("message")?;
+    let text = value.text()?;
+    match message_bytes(text) {
+        Ok(bytes) if u64::try_from(bytes.len()).is_ok_and(|length| length <= BODY_BYTES_MAX) => {
+            Some(bytes)
+        }
+        Ok(_) => {
+            let message = "the message is longer than 64KiB".to_owned();
+            value.invalid("out-of-range", message, "send a shorter one");
+            None
+        }
+        Err(why) => {
+            let message = format!("{} is no message: {why}", quote(text));
+            value.invalid("invalid-message", message, "write \"hex:0a05\" or \"base64:CgU=\"");
+            None
+        }
+    }
+}
+
+/// The bytes of a message that is written as `hex:...` or `base64:...`; blanks do not count.
+///
+/// # Errors
+/// What is wrong with it, in words that follow a colon.
+pub fn message_bytes(text: &str) -> Result<Vec<u8>, String> {
+    let (encoding, digits) = match text.split_once(':') {
+        Some(("hex", digits)) => (&HEXLOWER_PERMISSIVE, digits),
+        Some(("base64", digits)) => (&BASE64, digits),
+        Some(_) | None => return Err("it begins with neither hex: nor base64:".to_owned()),
+    };
+    let digits: String = digits.split_ascii_whitespace().collect();
+    encoding.decode(digits.as_bytes()).map_err(|error| error.to_string())
 }
 
 /// Keys that no part of the request names would silently change nothing.
@@ -63,10 +110,11 @@ fn keys_are_used(table: &mut Table<'_>, target: &Name, headers: &[(Name, Name)])
     }
 }
 
-/// `/path` for GET, or `METHOD /path`.
-fn target(value: &Value<'_>) -> Option<(Name, Name)> {
+/// `/path` for GET, or for POST in gRPC; or `METHOD /path`.
+fn target(value: &Value<'_>, protocol: Protocol) -> Option<(Name, Name)> {
     let text = value.text()?;
-    let (method, target) = text.split_once(' ').unwrap_or(("GET", text));
+    let usual = if protocol == Protocol::Grpc { "POST" } else { "GET" };
+    let (method, target) = text.split_once(' ').unwrap_or((usual, text));
     let fits = target.starts_with('/')
         && target.len() <= TEXT_BYTES_MAX
         && target.bytes().all(|byte| byte.is_ascii_graphic() && byte != b'#');

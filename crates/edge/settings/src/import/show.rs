@@ -31,7 +31,8 @@ pub fn counts(directives: &[Directive]) -> Counts {
 
 /// Said of every import: it is so whatever is configured.
 const CANONICAL: &str = "the door forwards paths in canonical form: escapes of plain characters are \
-    decoded, dot segments resolved, and what a server could read in two ways is refused";
+    decoded, `%2F` is neither decoded nor taken for a separator, dot segments are resolved, and what a \
+    server could read in two ways is refused";
 
 /// One line for each directive that was not mapped, such as
 /// `nginx.conf:12:5: refused: root: the door serves no files`, one with the counts, and one with

@@ -87,8 +87,9 @@ struct RawShared {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 pub(super) struct RawClient {
-    /// What it is known by: a header, a signed token, or networks. Of several clients that fit, a
-    /// header wins over a token, a token over a network, and the most specific network over others.
+    /// What it is known by: a header, a signed token, a certificate, or networks. Of several
+    /// clients that fit, a header wins over a token, a token over a certificate, a certificate over
+    /// a network, and the most specific network over others.
     #[schemars(extend("examples" = [{ "header": "x-api-key", "value": "example" }]))]
     key: Option<RawIdentity>,
     /// Several of these; any one is enough. Instead of `key`.
@@ -139,6 +140,10 @@ struct RawIdentity {
     /// Networks that it sends from.
     #[schemars(extend("examples" = ["10.1.0.0/16", ["10.1.0.0/16", "2001:db8::/32"]]))]
     network: Option<RawNetworks>,
+    /// A name in the certificate that it shows: a DNS name or a URI of its subjectAltName. Needs a
+    /// listener with `tls.clients`.
+    #[schemars(extend("examples" = ["spiffe://example/billing", "partner.example"]))]
+    certificate: Option<String>,
 }
 
 #[derive(JsonSchema)]

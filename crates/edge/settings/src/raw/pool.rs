@@ -2,6 +2,8 @@
 
 use schemars::JsonSchema;
 
+use super::tcp::RawProxyVersion;
+use super::tls::RawCertificate;
 use super::{RawDuration, RawFalse, RawRate};
 
 #[derive(JsonSchema)]
@@ -10,6 +12,10 @@ pub(super) struct RawPool {
     /// The servers: `"ADDRESS:PORT"`, `"NAME:PORT"`, or tables.
     #[schemars(length(min = 1), extend("examples" = [["127.0.0.1:3001", { "address": "127.0.0.1:3002", "weight": 2 }]]))]
     servers: Vec<RawServer>,
+    /// What the servers speak: HTTP/1.1; or HTTP/2, which gRPC needs, by ALPN under TLS and by prior
+    /// knowledge without.
+    #[schemars(extend("default" = "http1"))]
+    protocol: Option<RawServerProtocol>,
     /// How a server is chosen: power of two choices on latency and load, fewest requests in
     /// flight, smooth weighted round robin, random by weight, or consistent hashing.
     #[schemars(extend("default" = "p2c"))]
@@ -40,7 +46,8 @@ pub(super) struct RawPool {
     /// The longest that a request waits for a place while the pool is not overloaded, at most 60s.
     #[schemars(extend("default" = "100ms"))]
     queue_wait: Option<RawDuration>,
-    /// Idle connections kept per server and worker.
+    /// Idle connections kept per server and worker. With `protocol = "http2"` the most connections,
+    /// at least one, each for up to 100 requests at a time.
     #[schemars(range(min = 0, max = 10_000), extend("default" = 64))]
     idle_max: Option<u32>,
     /// How often names are resolved again when their TTL is longer, or unknown. From 1s.
@@ -50,9 +57,27 @@ pub(super) struct RawPool {
     /// capacity --write` leaves it.
     #[schemars(extend("examples" = ["capacity.json"]))]
     capacity: Option<String>,
+    /// Each connection to a server begins with a PROXY header of this version, which names the
+    /// client. Idle connections then serve the same client only; health checks say that they are
+    /// the door's own.
+    proxy_protocol: Option<RawProxyVersion>,
     /// The most traffic it gets, requests per second.
     #[schemars(extend("examples" = ["400/s"]))]
     peak: Option<RawRate>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "lowercase")]
+enum RawServerProtocol {
+    Http1,
+    Http2,
+}
+
+#[derive(JsonSchema)]
+#[schemars(untagged)]
+enum RawGrpcCheck {
+    OnOff(bool),
+    Service(#[schemars(length(min = 1, max = 256))] String),
 }
 
 #[derive(JsonSchema)]
@@ -139,8 +164,12 @@ enum RawCheckName {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct RawCheckTable {
-    /// The path that is asked with `GET`. Needed unless `tcp` is true.
+    /// The path that is asked with `GET`. Needed unless `tcp` or `grpc` is set.
     path: Option<String>,
+    /// Ask the gRPC health service (`grpc.health.v1`), about this service or, with `true`, about
+    /// the server as a whole. Only with `protocol = "http2"`.
+    #[schemars(extend("default" = false))]
+    grpc: Option<RawGrpcCheck>,
     /// Only connect, ask nothing.
     #[schemars(extend("default" = false))]
     tcp: Option<bool>,
@@ -197,6 +226,9 @@ struct RawPoolTlsTable {
     /// False accepts any certificate: for tests.
     #[schemars(extend("default" = true))]
     verify: Option<bool>,
+    /// The certificate that the door shows to servers that ask for one. Read again when the files
+    /// change, as `roots` is.
+    certificate: Option<RawCertificate>,
 }
 
 #[derive(JsonSchema)]
@@ -216,7 +248,8 @@ struct RawServerTimeouts {
     /// An idle server connection is closed after this; a shorter `Keep-Alive: timeout` wins.
     #[schemars(extend("default" = "30s"))]
     idle: Option<RawDuration>,
-    /// An upgraded connection without bytes either way.
+    /// An upgraded connection, or a gRPC call that its server has begun to answer, without bytes
+    /// either way.
     #[schemars(extend("default" = "300s"))]
     tunnel_idle: Option<RawDuration>,
 }

@@ -16,6 +16,7 @@ pub use github::render_github;
 pub use json::render_json;
 pub use junit::render_junit;
 pub use sarif::render_sarif;
+pub use secrets::without_secrets;
 pub use text::render_text;
 
 use crate::Source;

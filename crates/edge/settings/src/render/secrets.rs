@@ -1,9 +1,33 @@
-//! Where a text may hold secrets, so that excerpts do not show them.
+//! Where a text may hold secrets, so that neither excerpts nor whole texts show them.
 //!
 //! Found by form and not by meaning, since a text with mistakes has none: the string of every key
 //! `value`, and the user and password of a Redis URL. What is hidden too much does no harm.
 
+use std::borrow::Cow;
 use std::ops::Range;
+
+/// The text of a configuration with `…` in place of each part that may be secret: the string of
+/// every key `value`, and the user and password of a Redis URL. Borrowed when there is none.
+#[must_use]
+pub fn without_secrets(text: &str) -> Cow<'_, str> {
+    let secrets = secrets(text);
+    if secrets.is_empty() {
+        return Cow::Borrowed(text);
+    }
+    let mut masked = String::with_capacity(text.len());
+    let mut end = 0;
+    for secret in secrets {
+        // A string may hold what looks like another secret.
+        let start = secret.start.max(end);
+        masked.push_str(text.get(end..start).unwrap_or_default());
+        if secret.end > start {
+            masked.push('…');
+        }
+        end = secret.end.max(end);
+    }
+    masked.push_str(text.get(end..).unwrap_or_default());
+    Cow::Owned(masked)
+}
 
 /// The places of what may be secret, in order.
 pub(super) fn secrets(text: &str) -> Vec<Range<usize>> {
@@ -52,6 +76,18 @@ mod tests {
         let secret = |range| text.get(range).expect("a part of the text");
         let found: Vec<&str> = secrets(text).into_iter().map(secret).collect();
         assert_eq!(found, expected, "{text}");
+    }
+
+    #[test]
+    fn a_text_is_shown_without_secrets() {
+        for (text, expected) in [
+            ("[door]\n", "[door]\n"),
+            ("key = { header = 'x', value = 'a' } # b", "key = { header = 'x', value = '…' } # b"),
+            ("value = ''\nurl = 'redis://a:b@c'", "value = ''\nurl = 'redis://…@c'"),
+            ("value = 'redis://a:b@c'\nvalue = \"d\"", "value = '…'\nvalue = \"…\""),
+        ] {
+            assert_eq!(without_secrets(text), expected);
+        }
     }
 
     #[test]

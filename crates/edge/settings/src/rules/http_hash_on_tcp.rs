@@ -11,7 +11,7 @@ pub(super) static RULE: Rule = Rule {
     rationale: "\
 A proxy of plain TCP reads no URL, no header and no cookie. The key is then the same for all \
 connections, and they all go to one server; or the algorithm silently becomes another one. \
-In this door every pool speaks HTTP.",
+In this door's own configuration it is the mistake `wrong-protocol`.",
     bad: Example::haproxy(
         "\
 backend api

@@ -52,7 +52,9 @@ fn check(subject: &Subject<'_>, report: &mut Report) {
     for listener in &subject.configuration.listeners {
         let limits = &listener.limits;
         let is_limited = limits.connections_per_address_max < limits.connections_max;
-        if listener.trusted_proxies.is_empty() || !is_limited {
+        // A proxy that says whose connection it is has each counted as that client's.
+        let tells_clients = listener.proxy_protocol;
+        if listener.trusted_proxies.is_empty() || tells_clients || !is_limited {
             continue;
         }
         let path = ["listen", &listener.name, "limits", "connections_per_address"];

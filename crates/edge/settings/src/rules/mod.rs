@@ -22,6 +22,7 @@ mod disabled_client;
 mod duplicate_route;
 mod duplicate_server;
 mod emptying_ejection;
+mod expiring_certificate;
 mod hasty_ejection;
 mod http_hash_on_tcp;
 mod inconsistent_hash;
@@ -53,12 +54,14 @@ mod single_server;
 mod slow_connect;
 mod slow_detection;
 mod small_canary;
+mod stale_connections;
 mod state_losing_reload;
 mod steep_weights;
 mod structure;
 mod subject;
 mod text;
 mod trials;
+mod unasked_certificate;
 mod unbudgeted_retries;
 mod uneven_distribution;
 mod unreachable_route;
@@ -143,7 +146,7 @@ pub(crate) enum Seen {
 }
 
 /// The one list: every rule, by its number.
-static RULES: [&Rule; 53] = [
+static RULES: [&Rule; 56] = [
     &lopsided_distribution::RULE,
     &uneven_distribution::RULE,
     &one_active_server::RULE,
@@ -172,6 +175,7 @@ static RULES: [&Rule; 53] = [
     &unsafe_retry::RULE,
     &pointless_retries::RULE,
     &slow_connect::RULE,
+    &stale_connections::RULE,
     &short_drain::RULE,
     &rates_above_capacity::RULE,
     &limit_on_proxy::RULE,
@@ -192,6 +196,8 @@ static RULES: [&Rule; 53] = [
     &large_move::RULE,
     &small_canary::RULE,
     &unverified_tls::RULE,
+    &expiring_certificate::RULE,
+    &unasked_certificate::RULE,
     &client_above_limit::RULE,
     &client_above_pool::RULE,
     &disabled_client::RULE,

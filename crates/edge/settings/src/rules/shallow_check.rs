@@ -31,7 +31,9 @@ check = { path = \"/health\" }
 };
 
 fn check(subject: &Subject<'_>, report: &mut Report) {
-    for pool in &subject.configuration.pools {
+    let pools = subject.configuration.pools.iter().zip(subject.tcp_pools());
+    // Of a pool of connections nothing else is known that could be asked.
+    for (pool, _) in pools.filter(|(_, is_tcp)| !is_tcp) {
         let Some(Check { kind: CheckKind::Tcp, .. }) = &pool.check else { continue };
         let message = format!("the check of pool {} only connects", quote(&pool.name));
         let found = subject.found(&RULE, &["pools", &pool.name, "check"], message);

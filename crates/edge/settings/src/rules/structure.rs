@@ -4,7 +4,7 @@
 //! can be explained; a test holds it against the sources.
 
 /// Name and meaning of every finding that is not a rule's, by name.
-pub(super) static STRUCTURE: [(&str, &str); 65] = [
+pub(super) static STRUCTURE: [(&str, &str); 68] = [
     (
         "after-the-end",
         "Something in a drill is to happen or to end after the drill itself has ended.",
@@ -65,6 +65,7 @@ pub(super) static STRUCTURE: [(&str, &str); 65] = [
         "A file does not hold a public key in PEM that tokens can be checked with: of RSA, P-256 or Ed25519.",
     ),
     ("invalid-location", "This cannot be the target of a redirect."),
+    ("invalid-message", "A gRPC message is written as `hex:...` or `base64:...`."),
     ("invalid-method", "Methods are upper case tokens, such as `GET`."),
     ("invalid-name", "Names have 1 to 64 letters, digits, `-`, `_` or `.`."),
     (
@@ -88,6 +89,7 @@ pub(super) static STRUCTURE: [(&str, &str); 65] = [
         "The name of a header or cookie has letters, digits and any of !#$%&'*+-.^_`|~.",
     ),
     ("invalid-unit", "Durations, sizes and rates always have a unit: `250ms`, `16KiB`, `200/s`."),
+    ("invalid-url", "A URL does not have the scheme that is needed here."),
     ("invalid-value", "The key can have one value only."),
     (
         "missing-file",
@@ -148,7 +150,7 @@ pub(super) static STRUCTURE: [(&str, &str); 65] = [
         "A key that is not known here is mostly misspelt: what it was to change would silently stay as it is, so it is refused.",
     ),
     ("unknown-listener", "A route names a listener that does not exist."),
-    ("unknown-pool", "A route forwards to a pool that does not exist."),
+    ("unknown-pool", "A route or a TCP listener names a pool that does not exist."),
     ("unknown-route", "A client or a limit names a route that does not exist."),
     ("unknown-server", "A drill names a server that its stack does not have."),
     ("unknown-stream", "A drill names a stream of requests that it does not have."),
@@ -159,6 +161,10 @@ pub(super) static STRUCTURE: [(&str, &str); 65] = [
         "An allowance sets nothing aside: what it was for has been mended, or its place is misspelt. This is a warning.",
     ),
     ("unused-keys", "A load has keys that none of its requests uses."),
+    (
+        "wrong-protocol",
+        "Requests are spoken of where bytes are passed on unread, or the other way round: a route of a TCP listener, a pool of both, a hash of what no connection has.",
+    ),
     (
         "wrong-type",
         "The value is of another type than the key's: a number for a text, a text for a table.",

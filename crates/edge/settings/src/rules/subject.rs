@@ -12,6 +12,7 @@ use super::trials::{Trials, trials};
 use super::{Found, Rule};
 use crate::Environment;
 use crate::finding::Finding;
+use crate::tcp::pools_of;
 
 /// A configuration under judgement.
 #[derive(Debug)]
@@ -70,9 +71,19 @@ impl<'a> Subject<'a> {
         Found { place: path.join("."), finding: Finding { severity: rule.severity, ..finding } }
     }
 
-    /// For each pool, whether a route forwards to it.
-    pub(crate) fn used_pools(&self) -> Vec<bool> {
+    /// For each pool, whether a TCP listener passes connections on to it.
+    pub(crate) fn tcp_pools(&self) -> Vec<bool> {
         let mut used = vec![false; self.configuration.pools.len()];
+        let listeners = self.configuration.listeners.iter();
+        for pool in listeners.flat_map(|listener| pools_of(&listener.protocol)) {
+            used.get_mut(pool).into_iter().for_each(|used| *used = true);
+        }
+        used
+    }
+
+    /// For each pool, whether a route or a TCP listener leads to it.
+    pub(crate) fn used_pools(&self) -> Vec<bool> {
+        let mut used = self.tcp_pools();
         for route in &self.configuration.routes {
             match route.action {
                 Action::Forward { pool, .. } => {

@@ -99,7 +99,9 @@ rate = \"150/m\"
     let network = |text: &str| Identity::Network(text.parse().expect("a network"));
     let header = |identity: &Identity| match identity {
         Identity::Header { name, sha256 } => (name.to_string(), *sha256),
-        Identity::Jwt { .. } | Identity::Network(_) => panic!("{identity:?}"),
+        Identity::Jwt { .. } | Identity::Network(_) | Identity::Certificate(_) => {
+            panic!("{identity:?}")
+        }
     };
     let [partner, other] = actual.clients.as_slice() else { panic!("{:?}", actual.clients) };
     let (name, sha256) = header(&partner.identities[0]);
@@ -211,8 +213,30 @@ fn key(text: &str, expected: &[&str]) {
 }
 
 #[test]
+fn clients_by_their_certificates() {
+    let text = "
+[listen.web]
+address = '127.0.0.1:443'
+tls = { certificates = [{ certificate = 'a.pem', key = 'a.key' }], clients = { roots = 'a.pem' } }
+[routes.a]
+respond = {}
+[clients.a]
+keys = [{ certificate = 'Partner.Example' }, { certificate = 'spiffe://example/Billing' }]
+";
+    let folder = folder_with_files();
+    let checked = settings::check(&source(text, folder.path()), &environment());
+    assert_eq!(lines(&checked), Vec::<String>::new());
+    let clients = checked.configuration.expect("it is sound").clients;
+    let shown = |name: &str| Identity::Certificate(name.into());
+    assert_eq!(
+        clients[0].identities,
+        [shown("partner.example"), shown("spiffe://example/Billing")]
+    );
+}
+
+#[test]
 fn mistakes_in_keys_of_clients() {
-    let one = "error[conflicting-keys] a client is known by a header, a token or a network (not valid here) help: give one of `header`, `jwt_claim` and `network`, as in `key = { header = \"x-api-key\", sha256 = \"...\" }`";
+    let one = "error[conflicting-keys] a client is known by a header, a token, a certificate or a network (not valid here) help: give one of `header`, `jwt_claim`, `certificate` and `network`, as in `key = { header = \"x-api-key\", sha256 = \"...\" }`";
     key("{}", &[one]);
     key("{ header = 'x', network = '10.0.0.0/8', value = 'a' }", &[one]);
     key(
@@ -245,6 +269,13 @@ fn mistakes_in_keys_of_clients() {
         "{ jwt_claim = 'sub', value = 'a', public_key_file = 'secret' }",
         &[
             "error[invalid-key] this is no public key in PEM of RSA, P-256 or Ed25519 (not valid here) help: it begins with `-----BEGIN PUBLIC KEY-----`; make one from a private key with `openssl pkey -pubout`",
+        ],
+    );
+    key(
+        "{ certificate = 'spiffe:// a', value = 'a' }",
+        &[
+            "error[invalid-host] `spiffe:// a` is neither a DNS name nor a URI (not valid here) help: a host name is made of labels of letters, digits, `-` and `_`, joined by dots",
+            "error[conflicting-keys] `value` has no meaning beside `certificate` (not valid here) help: remove one of them",
         ],
     );
     key(

@@ -4,13 +4,15 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use model::Name;
 use model::configuration::{
-    AccessLog, AccessLogFormat, AccessLogTarget, Action, Admin, AdminTcp, Admission, Allowance,
-    Balance, CertificateFiles, Changes, Check, CheckKind, Class, ClientLimits, ClientTimeouts,
-    Configuration, Door, Ejection, ErrorFormat, ForwardedStyle, HashKey, HeaderMatch, HostPattern,
-    Invariants, Listener, ListenerTls, PathPattern, Pool, PoolAdmission, PoolTls, Retries,
-    Rollback, Route, Server, ServerAddress, ServerTimeouts, State, Telemetry, TemplateSegment,
-    TlsVersion,
+    AccessLog, AccessLogFormat, AccessLogTarget, Acme, AcmeChallenge, Action, Admin, AdminTcp,
+    Admission, Allowance, Balance, CertificateFiles, Changes, Check, CheckKind, Class,
+    ClientCertificates, ClientLimits, ClientTimeouts, Configuration, Door, Ejection, ErrorFormat,
+    ForwardedStyle, HashKey, HeaderMatch, HostPattern, Http2, Invariants, Listener,
+    ListenerProtocol, ListenerTls, PathPattern, Pool, PoolAdmission, PoolTls, Retries, Rollback,
+    Route, Server, ServerAddress, ServerProtocol, ServerTimeouts, State, Telemetry,
+    TemplateSegment, TlsVersion,
 };
 use settings::Environment;
 
@@ -31,6 +33,8 @@ fn address(text: &str) -> SocketAddr {
 
 fn default_listener() -> Listener {
     Listener {
+        protocol: model::configuration::ListenerProtocol::default(),
+        proxy_protocol: false,
         name: "web".into(),
         address: address("127.0.0.1:8080"),
         tls: None,
@@ -62,6 +66,8 @@ fn default_pool() -> Pool {
         drain: false,
     };
     Pool {
+        protocol: model::configuration::ServerProtocol::default(),
+        proxy_protocol: None,
         name: "api".into(),
         servers: vec![server],
         balance: Balance::P2c,
@@ -164,6 +170,8 @@ fn every_field_of_a_listener_and_of_the_process() {
     );
     let networks = ["10.0.0.0/8", "::1/128"].map(|text| text.parse().expect("a network"));
     let expected = Listener {
+        protocol: model::configuration::ListenerProtocol::default(),
+        proxy_protocol: false,
         name: "web".into(),
         address: address("127.0.0.1:8080"),
         tls: None,
@@ -263,6 +271,8 @@ fn every_field_of_a_pool() {
         drain: true,
     };
     let expected = Pool {
+        protocol: model::configuration::ServerProtocol::default(),
+        proxy_protocol: None,
         name: "api".into(),
         servers: vec![plain("127.0.0.1:3001"), named, plain("[::1]:3003")],
         balance: Balance::Maglev(HashKey::Header("x-user".into())),
@@ -283,6 +293,7 @@ fn every_field_of_a_pool() {
             server_name: Some("api.example.com".into()),
             roots: None,
             verify: true,
+            certificate: None,
         }),
         timeouts: ServerTimeouts {
             connect: seconds(1),
@@ -391,7 +402,17 @@ fn short_and_other_forms() {
     };
     assert_eq!(pool("check = \"tcp\"").check, tcp(seconds(2)));
     assert_eq!(pool("check = { tcp = true, interval = \"9s\" }").check, tcp(seconds(9)));
-    let verified = PoolTls { server_name: None, roots: None, verify: true };
+    let grpc = |service: Option<&str>| {
+        let kind = CheckKind::Grpc { service: service.map(Name::from) };
+        Some(Check { kind, interval: seconds(2), timeout: seconds(1), fall: 3, rise: 2 })
+    };
+    let http2 = |check: &str| pool(&format!("protocol = \"http2\"\ncheck = {check}"));
+    assert_eq!(pool("").protocol, ServerProtocol::Http1);
+    assert_eq!(http2("\"tcp\"").protocol, ServerProtocol::Http2);
+    assert_eq!(http2("{ grpc = true }").check, grpc(None));
+    assert_eq!(http2("{ grpc = \"shop.v1.Cart\" }").check, grpc(Some("shop.v1.Cart")));
+    assert_eq!(http2("{ tcp = true, grpc = false }").check, tcp(seconds(2)));
+    let verified = PoolTls { server_name: None, roots: None, verify: true, certificate: None };
     assert_eq!(pool("tls = true").tls, Some(verified.clone()));
     assert_eq!(pool("tls = false").tls, None);
     assert_eq!(pool("tls = {}").tls, Some(verified.clone()));
@@ -407,6 +428,85 @@ fn short_and_other_forms() {
         ("{ maglev = { cookie = \"Id\" } }", Balance::Maglev(HashKey::Cookie("Id".into()))),
     ] {
         assert_eq!(pool(&format!("balance = {text}")).balance, expected);
+    }
+}
+
+#[test]
+fn certificates_of_clients_and_towards_servers() {
+    let folder = folder_with_files();
+    let text = "
+[listen.web]
+address = '127.0.0.1:443'
+tls = { certificates = [{ certificate = 'a.pem', key = 'a.key', ocsp = 'token' }], clients = { roots = 'a.pem', revocation = ['secret'], required = false } }
+[pools.a]
+servers = ['a.internal:443']
+check = { path = '/' }
+tls = { certificate = { certificate = 'a.pem', key = 'a.key' } }
+[routes.a]
+pool = 'a'
+";
+    let checked = settings::check(&source(text, folder.path()), &environment());
+    assert_eq!(lines(&checked), Vec::<String>::new());
+    let actual = checked.configuration.expect("no findings");
+    let file = |name: &str| folder.path().join(name);
+    let pair = |ocsp| CertificateFiles { certificate: file("a.pem"), key: file("a.key"), ocsp };
+    let tls = actual.listeners[0].tls.as_ref().expect("it is on");
+    assert_eq!(tls.certificates, [pair(Some(file("token")))]);
+    let clients = ClientCertificates {
+        roots: file("a.pem"),
+        revocation: vec![file("secret")],
+        required: false,
+    };
+    assert_eq!(tls.clients, Some(clients));
+    let tls = actual.pools[0].tls.as_ref().expect("it is on");
+    assert_eq!(tls.certificate, Some(pair(None)));
+}
+
+#[test]
+fn a_certificate_that_the_door_obtains() {
+    let folder = folder_with_files();
+    let text = |state: &str, acme: &str| {
+        format!(
+            "[door]\nstate = {state}\n[listen.web]\naddress = '127.0.0.1:443'\n\
+             tls = {{ acme = {acme} }}\n[routes.a]\nrespond = {{}}\n"
+        )
+    };
+    let check = |text: &str| settings::check(&source(text, folder.path()), &environment());
+    let checked = check(&text("'/state'", "{ hosts = ['Www.Example.com', 'example.com'] }"));
+    assert_eq!(lines(&checked), Vec::<String>::new());
+    let actual = checked.configuration.expect("no findings");
+    let tls = actual.listeners[0].tls.as_ref().expect("it is on");
+    let own = PathBuf::from("/state/acme/www.example.com");
+    let files = CertificateFiles {
+        certificate: own.join("certificate.pem"),
+        key: own.join("key.pem"),
+        ocsp: None,
+    };
+    assert_eq!(tls.certificates, std::slice::from_ref(&files));
+    let acme = Acme {
+        hosts: vec!["www.example.com".into(), "example.com".into()],
+        contact: None,
+        directory: "https://acme-v02.api.letsencrypt.org/directory".into(),
+        roots: None,
+        challenge: AcmeChallenge::Http01,
+        folder: "/state/acme".into(),
+        files,
+    };
+    assert_eq!(tls.acme, Some(acme));
+    for (state, acme, rule) in [
+        ("false", "{ hosts = ['a.test'] }", "conflicting-keys"),
+        ("'/state'", "{}", "missing-key"),
+        ("'/state'", "{ hosts = [] }", "empty-list"),
+        ("'/state'", "{ hosts = ['*.a.test'] }", "invalid-host"),
+        ("'/state'", "{ hosts = ['192.0.2.1'] }", "invalid-host"),
+        ("'/state'", "{ hosts = ['a.test'], directory = 'http://a.test/' }", "invalid-url"),
+        ("'/state'", "{ hosts = ['a.test'], contact = 'ops@a.test' }", "invalid-url"),
+        ("'/state'", "{ hosts = ['a.test'], roots = 'none.pem' }", "missing-file"),
+    ] {
+        let checked = check(&text(state, acme));
+        let found: Vec<&str> = checked.findings.iter().map(|finding| finding.rule).collect();
+        assert_eq!(found, [rule], "{acme}");
+        assert!(checked.configuration.is_none() && checked.overridable.is_none(), "{acme}");
     }
 }
 
@@ -431,9 +531,15 @@ access_log = { file = \"access.log\", format = \"clf\" }
     let actual = checked.configuration.expect("no findings");
     let file = |name: &str| folder.path().join(name);
     let tls = ListenerTls {
-        certificates: vec![CertificateFiles { certificate: file("a.pem"), key: file("a.key") }],
+        certificates: vec![CertificateFiles {
+            certificate: file("a.pem"),
+            key: file("a.key"),
+            ocsp: None,
+        }],
         version_min: TlsVersion::Tls13,
         strict_sni: true,
+        clients: None,
+        acme: None,
     };
     assert_eq!(actual.listeners[0].tls, Some(tls));
     let tcp = AdminTcp { address: address("127.0.0.1:9900"), token_file: file("token") };
@@ -497,4 +603,33 @@ fn files_are_read_as_text() {
     assert!(error.to_string().ends_with("is larger than 4 MiB"), "{error}");
     let error = settings::read(&folder.path().join("none")).expect_err("absent");
     assert!(error.to_string().starts_with("cannot read "), "{error}");
+}
+
+#[test]
+fn http2_of_a_listener() {
+    for (line, expected) in [
+        ("", Some(100)),
+        ("http2 = true", Some(100)),
+        ("http2 = false", None),
+        ("http2 = {}", Some(100)),
+        ("http2 = { streams_max = 7 }", Some(7)),
+    ] {
+        let text = format!(
+            "[listen.web]\naddress = \"127.0.0.1:1\"\n{line}\n[routes.a]\nrespond = {{}}\n"
+        );
+        let http2 = expected.map(|streams_max| Http2 { streams_max });
+        let actual = configuration(&text).listeners.remove(0).protocol;
+        assert_eq!(actual, ListenerProtocol::Http { http2 }, "{line}");
+    }
+    for (line, message) in [
+        ("http2 = \"on\"", "must be `true`, `false` or a table"),
+        ("http2 = { streams_max = 0 }", "must be"),
+        ("http2 = { streams = 7 }", "streams"),
+    ] {
+        let text = format!(
+            "[listen.web]\naddress = \"127.0.0.1:1\"\n{line}\n[routes.a]\nrespond = {{}}\n"
+        );
+        let found = lines(&check(&text));
+        assert!(found.len() == 1 && found[0].contains(message), "{line}: {found:?}");
+    }
 }

@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use model::drill::{DoorBalance, Drill, Fault, Measure};
-use model::load::{Arrivals, Reconnect, Spacing};
+use model::load::{Arrivals, Protocol, Reconnect, Spacing};
 use model::sample::Distribution;
 use proptest::prelude::*;
 use serde_json::Value;
@@ -299,6 +299,36 @@ fn streams() {
         ],
     );
     stream(
+        "rate = '1/s'\nstreams = 10",
+        &[
+            "error[conflicting-keys] 3:11 `streams` has no meaning with `http1` (not valid here) help: remove one of them",
+        ],
+    );
+    stream(
+        "rate = '1/s'\nprotocol = 'grpc'",
+        &[
+            "error[missing-key] 1:1 `users` needs `requests` (`requests` is missing) help: add `requests = [\"/package.Service/Method\"]`",
+        ],
+    );
+    stream(
+        "rate = '1/s'\nprotocol = 'grpc'\nrequests = [{ target = '/a.B/C', message = '0a' }]",
+        &[
+            "error[invalid-message] 4:44 `0a` is no message: it begins with neither hex: nor base64: (not valid here) help: write \"hex:0a05\" or \"base64:CgU=\"",
+        ],
+    );
+    stream(
+        "rate = '1/s'\nprotocol = 'grpc'\nrequests = ['GET /a.B/C']",
+        &[
+            "error[invalid-stream] 1:7 stream \"users\": gRPC asks with POST alone, and no log can be replayed over it (this stream)",
+        ],
+    );
+    stream(
+        "rate = '1/s'\nrequests = [{ target = '/a', message = 'hex:0a' }]",
+        &[
+            "error[conflicting-keys] 3:40 `message` has no meaning with `no gRPC` (not valid here) help: remove one of them",
+        ],
+    );
+    stream(
         "rate = '1/s'\nsource = '10.0.0.0/8'",
         &[
             "error[invalid-network] 3:10 `10.0.0.0/8` is no network of this machine (not valid here) help: use one inside 127.0.0.0/8: \"127.0.1.0/24\"",
@@ -350,6 +380,9 @@ fn a_stream_lasts_to_the_end_of_the_drill() {
     let Arrivals::Sessions { reconnect: Reconnect::AtOnce, .. } = devices.arrivals else {
         panic!()
     };
+    assert_eq!((devices.protocol, devices.streams_max), (Protocol::Grpc, 20));
+    let sync = &devices.requests[0];
+    assert_eq!((&*sync.method, &*sync.body), ("POST", &b"\n\x05hello"[..]));
 }
 
 #[test]
@@ -488,7 +521,7 @@ fn every_default_of_the_schema_is_the_readers() {
         for (key, property) in properties.as_object().unwrap() {
             let Some(default) = property.get("default") else { continue };
             // Of another kind of arrivals, or of no use without another key.
-            if ["think", "opening", "reconnect", "key"].contains(&key.as_str()) {
+            if ["think", "opening", "reconnect", "key", "streams"].contains(&key.as_str()) {
                 continue;
             }
             let text = format!("{plain}{table}\n{key} = {default}\n");

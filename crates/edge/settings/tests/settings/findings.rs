@@ -224,6 +224,15 @@ respond = {}
             "error[short-token] 7:14 `/short` must hold a token of at least 16 characters (not valid here) help: make one with `openssl rand -hex 32`",
         ]
     );
+    // Nothing weaker is made of what is wrong: it is an error, and no configuration.
+    listener(
+        "tls = { certificates = [], clients = { required = false, revocation = [] } }",
+        &[
+            "error[empty-list] 3:24 `certificates` must not be empty (not valid here) help: add one: `certificates = [{ certificate = \"web.pem\", key = \"web.key\" }]`",
+            "error[missing-key] 3:38 `clients` needs `roots` (`roots` is missing) help: add `roots = \"clients.pem\"`",
+            "error[empty-list] 3:71 `revocation` must not be empty (not valid here) help: name a file, or remove it",
+        ],
+    );
     listener(
         "tls = { certificates = [] }",
         &[
@@ -353,6 +362,25 @@ fn checks() {
         "check = { tcp = true, path = \"/\" }",
         &[
             "error[conflicting-keys] 2:30 `path` has no meaning with `tcp = true` (not valid here) help: remove one of them",
+        ],
+    );
+    pool(
+        "check = { grpc = true }",
+        &[
+            "error[conflicting-keys] 2:18 `grpc` is asked over HTTP/2, which this pool does not speak (not valid here) help: write `protocol = \"http2\"` in the pool",
+        ],
+    );
+    pool(
+        "protocol = \"http2\"\ncheck = { grpc = \"a b\", path = \"/\" }",
+        &[
+            "error[invalid-name] 3:18 `a b` is not the name of a gRPC service (not valid here) help: write it in full, such as \"shop.v1.Cart\"",
+        ],
+    );
+    pool(
+        "protocol = \"http2\"\ncheck = { grpc = true, path = \"/\", tcp = true }",
+        &[
+            "error[conflicting-keys] 3:18 `grpc` has no meaning with `tcp = true` (not valid here) help: remove one of them",
+            "error[conflicting-keys] 3:31 `path` has no meaning with `tcp = true` (not valid here) help: remove one of them",
         ],
     );
 }

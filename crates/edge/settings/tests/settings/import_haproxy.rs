@@ -160,6 +160,12 @@ fn listeners() {
         (":443 ssl crt /c.pem strict-sni alpn h2,http/1.1", "strict_sni = true"),
         (":443 ssl crt /c.pem", "{ certificate = \"/c.pem\", key = \"/c.pem\" }"),
         (":80 maxconn 7", "connections = 7"),
+        (":443 ssl crt /c.pem alpn http/1.1", "http2 = false"),
+        (":80 proto h1", "http2 = false"),
+        (
+            ":80 accept-proxy\n tcp-request connection reject if !{ src 10.0.0.0/8 }",
+            "proxy_protocol = true\ntrusted_proxies = [\"10.0.0.0/8\"]",
+        ),
     ] {
         writes(&format!("frontend web\n bind {bind}\n{back}"), &[expected]);
     }
@@ -172,7 +178,8 @@ fn listeners() {
             "8:2 bind: refused: the door listens on IP addresses only",
             "9:2 bind: refused: a port is a number from 1 to 65535",
             "10:2 bind: refused: the environment variable `X` is not known here",
-            "11:11 accept-proxy: refused: the door does not read the PROXY protocol",
+            "11:11 accept-proxy: refused: HAProxy takes it from anybody: add `proxy_protocol = true` \
+             to the listener, and name the proxies in its `trusted_proxies`",
         ]
     );
 }
@@ -206,9 +213,167 @@ fn servers() {
         ("balance hdr(X-U)\n server a 10.0.0.1:80", "{ maglev = { header = \"X-U\" } }"),
         ("option http-server-close\n server a 10.0.0.1:80", "idle_max = 0"),
         ("retries 9\n server a 10.0.0.1:80", "retries = { attempts = 3 }"),
+        ("server a 10.0.0.1:80 send-proxy check-send-proxy", "proxy_protocol = \"v1\""),
+        ("default-server send-proxy-v2\n server a 10.0.0.1:80", "proxy_protocol = \"v2\""),
+        ("server a 10.0.0.1:80 proto h2", "protocol = \"http2\""),
     ] {
         writes(&format!("{FRONT} default_backend b\nbackend b\n {lines}\n"), &[expected]);
     }
+}
+
+/// Asserts what is written for `text` and what is left out of it, and that the door takes it.
+#[track_caller]
+fn translates(text: &str, expected: &str, left: &[&str]) {
+    let imported = import(text);
+    assert_eq!(imported.text, expected);
+    let is_left_out = |directive: &&Directive| directive.disposition != Disposition::Mapped;
+    let lines: Vec<String> = imported.directives.iter().filter(is_left_out).map(line).collect();
+    assert_eq!(lines, left);
+    let findings = check_imported(&imported, &crate::environment());
+    let errors: Vec<String> = findings
+        .iter()
+        .filter(|finding| finding.severity == Severity::Error)
+        .map(crate::line)
+        .collect();
+    assert_eq!(errors, Vec::<String>::new());
+}
+
+/// Plain TCP: a listener with servers of its own, and one that looks at server names.
+const PASSED: &str = "\
+defaults
+ timeout connect 1s
+ timeout client 2m
+ timeout server 1m
+listen database
+ bind 127.0.0.1:5432
+ balance leastconn
+ maxconn 50
+ server a 10.0.0.1:5432 check maxconn 20 maxqueue 9 send-proxy-v2
+ server b 10.0.0.2:5432 check maxconn 20 maxqueue 9 send-proxy-v2
+frontend tls
+ bind 127.0.0.1:443 accept-proxy
+ tcp-request inspect-delay 5s
+ tcp-request content accept if { req_ssl_hello_type 1 }
+ acl is_b req.ssl_sni -i b.test c.test
+ use_backend b if { req.ssl_sni -i A.test } or is_b
+ use_backend b if { src 10.0.0.0/8 }
+ default_backend rest
+backend b
+ server b 10.0.0.3:443 check
+ server c 10.0.0.4:443 check
+backend rest
+ timeout tunnel 1h
+ server b 10.0.0.3:443 check
+ server c 10.0.0.4:443 check
+backend unused
+ server u 10.0.0.5:443
+";
+
+/// What becomes of [`PASSED`].
+const PASSED_HERE: &str = "\
+[listen.database]
+address = \"127.0.0.1:5432\"
+mode = \"tcp\"
+pool = \"database\"
+limits = { connections = 50 }
+timeouts = { handshake = \"120s\" }
+
+[listen.tls]
+address = \"127.0.0.1:443\"
+proxy_protocol = true
+trusted_proxies = [\"0.0.0.0/0\", \"::/0\"]
+mode = \"tcp\"
+pool = \"rest\"
+sni = { \"a.test\" = \"b\", \"b.test\" = \"b\", \"c.test\" = \"b\" }
+timeouts = { handshake = \"5s\" }
+
+[pools.b]
+servers = [\"10.0.0.3:443\", \"10.0.0.4:443\"]
+balance = \"round-robin\"
+check = { tcp = true, interval = \"2s\", timeout = \"2s\", fall = 3, rise = 2 }
+timeouts = { connect = \"1s\", tunnel_idle = \"60s\" }
+ejection = false
+slow_start = \"0s\"
+
+[pools.database]
+servers = [\"10.0.0.1:5432\", \"10.0.0.2:5432\"]
+balance = \"least-request\"
+check = { tcp = true, interval = \"2s\", timeout = \"2s\", fall = 3, rise = 2 }
+timeouts = { connect = \"1s\", tunnel_idle = \"60s\" }
+ejection = false
+slow_start = \"0s\"
+in_flight_max = 20
+proxy_protocol = \"v2\"
+
+[pools.rest]
+servers = [\"10.0.0.3:443\", \"10.0.0.4:443\"]
+balance = \"round-robin\"
+check = { tcp = true, interval = \"2s\", timeout = \"2s\", fall = 3, rise = 2 }
+timeouts = { connect = \"1s\", tunnel_idle = \"3600s\" }
+ejection = false
+slow_start = \"0s\"
+";
+
+#[test]
+fn plain_tcp_is_passed_on() {
+    translates(
+        PASSED,
+        PASSED_HERE,
+        &[
+            "9:42 maxqueue: ignored: the door bounds what waits by itself: twice what its servers take",
+            "10:42 maxqueue: ignored: the door bounds what waits by itself: twice what its servers take",
+            "17:2 use_backend: refused: of connections the door asks for the exact server name alone: \
+             `req.ssl_sni -i NAME`",
+            "26:1 backend: refused: no listener that is taken over passes connections on to it",
+            "27:2 server: refused: no listener that is taken over passes connections on to it",
+        ],
+    );
+}
+
+#[test]
+fn protocols_that_do_not_map_say_why() {
+    let of = |bind: &str, server: &str| {
+        left_out(&format!(
+            "frontend web\n bind :80 {bind}\n default_backend a\nbackend a\n server a 10.0.0.1:80 {server}\n"
+        ))
+    };
+    for (bind, server, expected) in [
+        ("proto quic", "", "7:11 proto: refused: the door speaks HTTP/1.1 and HTTP/2 over TCP"),
+        (
+            "",
+            "send-proxy-v2-ssl",
+            "10:23 send-proxy-v2-ssl: refused: the door tells servers the addresses alone: \
+             `send-proxy-v2` without more",
+        ),
+        (
+            "",
+            "send-proxy no-check-send-proxy",
+            "10:34 no-check-send-proxy: refused: checks begin with the PROXY protocol where \
+             connections do",
+        ),
+        (
+            "",
+            "send-proxy proto h2",
+            "10:34 proto: refused: with the PROXY protocol a connection is one client's: HTTP/1.1 \
+             is spoken",
+        ),
+        (
+            "",
+            "send-proxy\n server b 10.0.0.2:80",
+            "10:23 send-proxy: refused: the servers of a pool are told the same version, or none",
+        ),
+    ] {
+        assert_eq!(of(bind, server), [expected]);
+    }
+    // Who may say it holds for connections without it as well, which the door does not close.
+    let text = "frontend web\n bind :80 accept-proxy\n bind :81\n \
+                tcp-request connection reject unless { src 10.0.0.1 }\n \
+                default_backend a\nbackend a\n server a 10.0.0.1:80\n";
+    assert_eq!(
+        left_out(text),
+        ["9:2 tcp-request connection: refused: the door closes connections by network only \
+          where a header of the PROXY protocol must come"]
+    );
 }
 
 #[test]
@@ -253,6 +418,36 @@ fn denials_by_rate_are_limits() {
     is_refused(&format!("{TABLE} http-request track-sc0 src if {{ path /api }}\n{rate}"));
     is_refused(&format!("{TRACK}{rate}"));
     is_refused(&format!("{}{TRACK}{rate}", TABLE.replace("http_req_rate", "conn_rate")));
+}
+
+#[test]
+fn parts_of_paths_hosts_and_headers_are_refused() {
+    let text = |condition: &str| {
+        format!(
+            "{FRONT} use_backend b if {condition}\n default_backend c\n\
+             backend b\n server a 10.0.0.1:80\nbackend c\n server a 10.0.0.2:80\n"
+        )
+    };
+    for (condition, reason) in [
+        ("{ path_end .php .js }", "not how a path ends"),
+        ("{ path -m end -i .php }", "not how a path ends"),
+        ("{ path_sub admin }", "what is within it: list the paths"),
+        ("{ hdr_beg(host) -i www. }", "not how a host begins"),
+        ("{ hdr_sub(host) shop }", "list the hosts with `hdr(host)`"),
+        ("{ hdr_beg(user-agent) Mozilla }", "not parts of them"),
+        ("{ req.hdr(x-a) -m sub b }", "not parts of them"),
+        ("{ hdr_end(x-a) b }", "not parts of them"),
+    ] {
+        let told = left_out(&text(condition));
+        let is_told =
+            |line: &String| line.starts_with("8:2 use_backend: refused: ") && line.contains(reason);
+        assert!(told.iter().any(is_told), "{condition}: {told:?}");
+    }
+    // Nothing but a port follows a colon.
+    for condition in ["{ hdr_beg(host) -i a.test: }", "{ hdr_beg(host) a.test:8080 }"] {
+        writes(&text(condition), &["host = \"a.test\""]);
+        assert_eq!(left_out(&text(condition)), [""; 0]);
+    }
 }
 
 #[test]
@@ -481,70 +676,79 @@ fn hostile_files_end_soon() {
 }
 
 /// Pieces from which texts come out that are almost configurations.
+/// Parts of configurations, and what may be in their way.
+const PIECES: &[&str] = &[
+    "global\n",
+    "defaults\n",
+    "defaults d\n",
+    "frontend f\n",
+    "frontend g from d\n",
+    "backend b\n",
+    "listen l\n",
+    "peers p\n",
+    " mode http\n",
+    " mode tcp\n",
+    " bind :80\n",
+    " bind :80-90 ssl crt x\n",
+    " bind :81 accept-proxy alpn h2\n",
+    " server e 10.0.0.2:80 send-proxy-v2 proto h2 no-check-send-proxy\n",
+    " use_backend b if { req.ssl_sni -i a.b } or x\n",
+    " acl x req_ssl_sni c.d\n",
+    " tcp-request inspect-delay 5s\n",
+    " tcp-request content accept if { req_ssl_hello_type 1 }\n",
+    " tcp-request connection reject if !{ src 10.0.0.0/8 }\n",
+    " server a 10.0.0.1:80 check weight 3 inter 1s\n",
+    " server b c.d:80 backup ssl verify none\n",
+    " default-server maxconn 3 check\n",
+    " balance uri\n",
+    " balance roundrobin\n",
+    " timeout client 1s\n",
+    " acl x path_beg /a\n",
+    " acl x hdr(host) -i a.b\n",
+    " use_backend b if x !{ path /c } or !x\n",
+    " default_backend b\n",
+    " http-request deny unless x\n",
+    " http-request redirect scheme https if x\n",
+    " option httpchk GET /\n",
+    " http-check expect status 200\n",
+    " no option httplog\n",
+    ".if 1\n",
+    ".endif\n",
+    "\"",
+    "'",
+    "\\",
+    "#",
+    " ",
+    "\n",
+    "\r",
+    "\t",
+    "${X}",
+    "\"${X}\"",
+    "if",
+    "{",
+    "}",
+    "!",
+    "(",
+    "hdr(",
+    "-f",
+    "x",
+    "\0",
+    "\u{b}",
+    "ä",
+    "\\x41",
+    "\\ ",
+    "[",
+    "*",
+    "10s",
+    "%[path]",
+    "stick-table type ip size 1m store http_req_rate(10s)\n",
+    "http-request track-sc0 src\n",
+    "http-request deny if { sc_http_req_rate(0) gt 20 }\n",
+];
+
 fn piece() -> impl Strategy<Value = String> {
-    let pieces = [
-        "global\n",
-        "defaults\n",
-        "defaults d\n",
-        "frontend f\n",
-        "frontend g from d\n",
-        "backend b\n",
-        "listen l\n",
-        "peers p\n",
-        " mode http\n",
-        " mode tcp\n",
-        " bind :80\n",
-        " bind :80-90 ssl crt x\n",
-        " server a 10.0.0.1:80 check weight 3 inter 1s\n",
-        " server b c.d:80 backup ssl verify none\n",
-        " default-server maxconn 3 check\n",
-        " balance uri\n",
-        " balance roundrobin\n",
-        " timeout client 1s\n",
-        " acl x path_beg /a\n",
-        " acl x hdr(host) -i a.b\n",
-        " use_backend b if x !{ path /c } or !x\n",
-        " default_backend b\n",
-        " http-request deny unless x\n",
-        " http-request redirect scheme https if x\n",
-        " option httpchk GET /\n",
-        " http-check expect status 200\n",
-        " no option httplog\n",
-        ".if 1\n",
-        ".endif\n",
-        "\"",
-        "'",
-        "\\",
-        "#",
-        " ",
-        "\n",
-        "\r",
-        "\t",
-        "${X}",
-        "\"${X}\"",
-        "if",
-        "{",
-        "}",
-        "!",
-        "(",
-        "hdr(",
-        "-f",
-        "x",
-        "\0",
-        "\u{b}",
-        "ä",
-        "\\x41",
-        "\\ ",
-        "[",
-        "*",
-        "10s",
-        "%[path]",
-        "stick-table type ip size 1m store http_req_rate(10s)\n",
-        "http-request track-sc0 src\n",
-        "http-request deny if { sc_http_req_rate(0) gt 20 }\n",
-    ];
     prop_oneof![
-        8 => prop::sample::select(pieces.to_vec()).prop_map(str::to_owned),
+        8 => prop::sample::select(PIECES).prop_map(str::to_owned),
         1 => any::<String>(),
     ]
 }

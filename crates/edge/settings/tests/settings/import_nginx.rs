@@ -93,6 +93,44 @@ fn what_nginx_does_by_default_is_written_out() {
 }
 
 #[test]
+fn what_connections_begin_with() {
+    let site = |listen: &str, more: &str| {
+        format!("server {{ listen {listen}; {more} location / {{ proxy_pass http://10.0.0.1; }} }}")
+    };
+    for (listen, more, lines) in [
+        ("80", "", &["http2 = false"][..]),
+        ("443 ssl http2", "", &["http2 = { streams_max = 128 }"]),
+        ("80", "http2 on; http2_max_concurrent_streams 20;", &["http2 = { streams_max = 20 }"]),
+        (
+            "80 proxy_protocol",
+            "set_real_ip_from 10.0.0.0/8; set_real_ip_from ::1; real_ip_header proxy_protocol;",
+            &["proxy_protocol = true", "trusted_proxies = [\"10.0.0.0/8\", \"::1\"]"],
+        ),
+    ] {
+        check(&site(listen, more), lines);
+    }
+    let call = "server { listen 80 http2; location /shop.Cart/ { grpc_pass grpcs://10.0.0.1:50051;
+                grpc_read_timeout 9s; grpc_next_upstream off; grpc_set_header Host $host; } }";
+    check(
+        call,
+        &[
+            "servers = [\"10.0.0.1:50051\"]",
+            "protocol = \"http2\"",
+            "tls = { verify = false }",
+            "timeouts = { connect = \"60s\", first_byte = \"9s\", progress = \"9s\", tunnel_idle = \"9s\" }",
+        ],
+    );
+    assert!(imported(call).directives.iter().all(|d| d.disposition == Disposition::Mapped));
+    let proxied = imported(&site("80 proxy_protocol", "set_real_ip_from 10.0.0.0/8;"));
+    assert_eq!(
+        fates(&proxied, "listen"),
+        ["refused: nginx takes the PROXY protocol from anybody, and no network is named that may \
+          say who the client is: add `proxy_protocol = true` to the listener, and name the proxies \
+          in its `trusted_proxies`"]
+    );
+}
+
+#[test]
 fn levels_inherit_as_in_nginx() {
     let text = "http { proxy_connect_timeout 5s; client_max_body_size 2m;
         server { listen 80; proxy_read_timeout 7s; client_max_body_size 3m;
@@ -238,8 +276,70 @@ fn rates_become_limits() {
         let fate = fates(&imported(&site(zone, "")), "limit_req").remove(0);
         assert!(fate.starts_with("refused") && fate.contains(reason), "{fate}");
     }
-    let connections = server("limit_conn one 5; location / { proxy_pass http://10.0.0.1; }");
-    assert!(fates(&imported(&connections), "limit_conn")[0].starts_with("refused"));
+}
+
+#[test]
+fn connections_of_an_address_are_a_limit_of_the_listener() {
+    const ZONE: &str = "limit_conn_zone ${binary_remote_addr} zone=peers:10m;";
+    const FORWARD: &str = "location / { proxy_pass http://10.0.0.1; }";
+    let site = |outer: &str, first: &str, second: &str| {
+        format!(
+            "http {{ {outer} server {{ listen 8080; {first} {FORWARD} }}
+               server {{ listen 8080; server_name b.test; {second} {FORWARD} }} }} events {{}}"
+        )
+    };
+    let mapped = |text: &str, number: &str| {
+        let imported = imported(text);
+        let all = [fates(&imported, "limit_conn"), fates(&imported, "limit_conn_zone")].concat();
+        assert!(all.iter().all(|fate| fate == "mapped"), "{all:?}");
+        let expected = format!("connections_per_address = {number} }}");
+        assert!(imported.text.contains(&expected), "{}", imported.text);
+        let inexact = imported.findings.iter().filter(|found| found.rule == "inexact-import");
+        assert!(inexact.clone().all(|found| found.message.contains("idle ones too")));
+        assert!(inexact.count() > 0);
+    };
+    mapped(&site(&format!("{ZONE} limit_conn peers 20;"), "", ""), "20");
+    mapped(&site(ZONE, "limit_conn peers 5;", "limit_conn peers 5;"), "5");
+    let dry = site(&format!("{ZONE} limit_conn peers 2; limit_conn_dry_run on;"), "", "");
+    assert!(fates(&imported(&dry), "limit_conn")[0].contains("nginx refuses nothing by it"));
+    for (text, reason) in [
+        (site(ZONE, "limit_conn peers 5;", "limit_conn peers 6;"), "servers of a listener differ"),
+        (site(ZONE, "limit_conn peers 5;", ""), "servers of a listener differ"),
+        (site("", "limit_conn peers 5;", ""), "no such zone"),
+        (site(ZONE, "limit_conn peers none;", ""), "a number from 1 to 65535 is missing"),
+        (
+            site("limit_conn_zone $server_name zone=peers:1m; limit_conn peers 9;", "", ""),
+            "`in_flight` in a pool",
+        ),
+        (
+            site(&format!("{ZONE} limit_conn peers 9; set_real_ip_from 10.0.0.0/8;"), "", ""),
+            "that is a proxy's here",
+        ),
+        (site(ZONE, "location /a { limit_conn peers 1; }", ""), "for a whole listener"),
+    ] {
+        let imported = imported(&text);
+        let fate = fates(&imported, "limit_conn").remove(0);
+        assert!(fate.starts_with("refused") && fate.contains(reason), "{fate}");
+        assert!(!imported.text.contains("connections_per_address"), "{}", imported.text);
+    }
+}
+
+#[test]
+fn that_nginx_decodes_paths_is_said_once() {
+    let decoded = |inside: &str| -> Vec<String> {
+        let findings = imported(&server(inside)).findings;
+        let found = findings.iter().filter(|found| found.message.contains("nginx decodes a path"));
+        found.map(|found| format!("{}:{}", found.line, found.column)).collect()
+    };
+    assert_eq!(decoded("location / { proxy_pass http://10.0.0.1; }"), [""; 0]);
+    assert_eq!(
+        decoded(
+            "\nlocation /a/ { proxy_pass http://10.0.0.1/b/; }\nlocation /same { proxy_pass http://10.0.0.1/same; }"
+        ),
+        ["2:16"]
+    );
+    let cut = "\nlocation /c/ { rewrite ^/c/(.*)$ /$1 break; proxy_pass http://10.0.0.1; }";
+    assert_eq!(decoded(cut), ["2:45"]);
 }
 
 #[test]
@@ -346,7 +446,6 @@ fn the_rules_of_nginx_alone_are_found_where_it_says_so() {
             "unsafe-retry 1:14",
         ),
         ("location ~ ^/(a+)+$ { }", "catastrophic-regex 1:1"),
-        ("location /a/ { proxy_pass http://10.0.0.1/b/; }", "path-rewritten 1:16"),
         ("location /a { proxy_pass http://10.0.0.1; }", "inexact-import 1:1"),
         ("location ~* ^/(a|b)/ { proxy_pass http://10.0.0.1; }", "inexact-import 1:1"),
         ("location / { proxy_pass http://$http_host; }", "client-chosen-upstream 1:14"),
@@ -355,6 +454,8 @@ fn the_rules_of_nginx_alone_are_found_where_it_says_so() {
     ] {
         assert_eq!(rules(text), [expected], "{text}");
     }
+    let rewritten = "location /a/ { proxy_pass http://10.0.0.1/b/; }";
+    assert_eq!(rules(rewritten), ["inexact-import 1:16", "path-rewritten 1:16"]);
 }
 
 #[test]
@@ -505,6 +606,10 @@ fn soup() -> impl Strategy<Value = String> {
         ";",
         "listen 80",
         "listen 443 ssl",
+        "listen 81 proxy_protocol http2",
+        "real_ip_header proxy_protocol",
+        "grpc_pass grpc://a",
+        "http2 on",
         "proxy_pass http://a",
         "proxy_pass http://b.c/d",
         "/",

@@ -15,6 +15,7 @@ mod routes;
 mod rules;
 mod shape;
 mod syntax;
+mod tcp;
 
 use std::path::{Path, PathBuf};
 
@@ -30,7 +31,19 @@ fn environment() -> Environment {
         runtime_dir: None,
         state_directory: None,
         state_home: None,
+        now_unix_s: NOW_UNIX_S,
     }
+}
+
+/// 2026-01-01T00:00:00Z.
+const NOW_UNIX_S: i64 = 1_767_225_600;
+
+/// A certificate that ends at the beginning of this day, as PEM.
+fn certificate_until(year: i32, month: u8, day: u8) -> String {
+    let mut params = rcgen::CertificateParams::default();
+    params.not_after = rcgen::date_time_ymd(year, month, day);
+    let key = rcgen::KeyPair::generate().expect("keys can be made");
+    params.self_signed(&key).expect("it signs itself").pem()
 }
 
 fn source(text: &str, folder: &Path) -> Source {
@@ -74,6 +87,8 @@ fn folder_with_files() -> tempfile::TempDir {
     ] {
         std::fs::write(folder.path().join(name), content).expect("a file in it");
     }
+    let ended = certificate_until(2025, 12, 31);
+    std::fs::write(folder.path().join("ended.pem"), ended).expect("a file in it");
     folder
 }
 

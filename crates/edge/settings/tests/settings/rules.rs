@@ -64,6 +64,23 @@ const TWO: &str = "'10.0.0.1:80', '10.0.0.2:80'";
 const THREE: &str = "'10.0.0.1:80', '10.0.0.2:80', '10.0.0.3:80'";
 
 #[test]
+fn a_listener_of_the_same_door_may_end_connections_first() {
+    let inner = |address: &str, keep_alive: &str, idle: &str, expected: &[&str]| {
+        let text = format!(
+            "[listen.inner]\naddress = '{address}'\ntimeouts = {{ keep_alive = '{keep_alive}' }}\n\
+             [pools.api]\nservers = ['127.0.0.1:9000', '127.0.0.1:9001']\ncheck = {{ path = '/' }}\n\
+             timeouts = {{ idle = '{idle}' }}\n"
+        );
+        finds(&text, expected);
+    };
+    inner("127.0.0.1:9000", "10s", "9s", &[]);
+    inner("127.0.0.1:9000", "10s", "10s", &["stale-connections"]);
+    inner("0.0.0.0:9001", "10s", "60s", &["stale-connections"]);
+    inner("127.0.0.2:9001", "10s", "60s", &[]);
+    inner("127.0.0.2:9001", "10s", "76s", &["stale-connections"]);
+}
+
+#[test]
 fn what_is_sensible_is_let_through() {
     // One of two is drained while it is updated; of three, one is left.
     pool("'10.0.0.1:80', { address = '10.0.0.2:80', drain = true }", "", &[]);

@@ -27,13 +27,23 @@ fn company(path: &str, key: &str) -> Vec<(&'static str, &'static str)> {
     let needed: &[(&str, &str)] = match path {
         "" => &[
             ("listen", "{ a = { address = '127.0.0.1:1' } }"),
-            ("pools", "{ a = { servers = ['a:1'], check = 'tcp' } }"),
+            (
+                "pools",
+                "{ a = { servers = ['a:1'], check = 'tcp' }, t = { servers = ['b:1'], check = 'tcp' } }",
+            ),
             ("routes", "{ a = { pool = 'a' } }"),
             ("admission", "{ shared = { url = 'redis://127.0.0.1:6379' } }"),
         ],
+        "listen.NAME" if ["pool", "sni"].contains(&key) => {
+            &[("address", "'127.0.0.1:1'"), ("mode", "'tcp'")]
+        }
         "listen.NAME" => &[("address", "'127.0.0.1:1'")],
         "listen.NAME.tls" => &[("certificates", "[{ certificate = 'a.pem', key = 'a.key' }]")],
-        "listen.NAME.tls.certificates" => &[("certificate", "'a.pem'"), ("key", "'a.key'")],
+        "listen.NAME.tls.certificates" | "pools.NAME.tls.certificate" => {
+            &[("certificate", "'a.pem'"), ("key", "'a.key'")]
+        }
+        "listen.NAME.tls.clients" => &[("roots", "'a.pem'")],
+        "listen.NAME.tls.acme" => &[("hosts", "['a.example.com']")],
         "pools.NAME" => &[("servers", "['a:1', 'b:1']")],
         "pools.NAME.servers" => &[("address", "'a:1'")],
         "pools.NAME.balance" => &[("maglev", "'path'")],
@@ -52,7 +62,7 @@ fn company(path: &str, key: &str) -> Vec<(&'static str, &'static str)> {
                 &[("jwt_claim", "'sub'"), ("value", "'a'"), ("secret_file", "'secret'")]
             }
             "public_key_file" => &[("jwt_claim", "'sub'"), ("value", "'a'")],
-            "network" => &[],
+            "network" | "certificate" => &[],
             _ => &[("network", "'10.0.0.0/8'")],
         },
         "limits.NAME" => &[("by", "'all'"), ("rate", "'50/s'")],
@@ -138,12 +148,16 @@ fn is_read(checked: &Checked) -> bool {
 }
 
 fn check(text: &str, folder: &Path) -> Checked {
-    settings::check(&source(text, folder), &environment())
+    let state_directory = Some("/state".into());
+    let environment = settings::Environment { state_directory, ..environment() };
+    settings::check(&source(text, folder), &environment)
 }
 
 /// A value of this schema, as TOML.
 fn sample(path: &str, schema: &Value) -> String {
     match path {
+        "listen.NAME.pool" => return "'t'".to_owned(),
+        "listen.NAME.sni" => return "{ 'a.example.com' = 't' }".to_owned(),
         "listen.NAME.address" => return "'127.0.0.1:1'".to_owned(),
         "routes.NAME.listen" => return "'a'".to_owned(),
         "pools.NAME.servers.address" => return "'a:1'".to_owned(),
@@ -155,8 +169,12 @@ fn sample(path: &str, schema: &Value) -> String {
         "clients.NAME.key.public_key_file" | "clients.NAME.keys.public_key_file" => {
             return "'public.pem'".to_owned();
         }
+        "listen.NAME.tls.clients.revocation" => return "['a.pem']".to_owned(),
         "pools.NAME.capacity" => return "'capacity.json'".to_owned(),
-        "pools.NAME.tls.roots" => return "'a.pem'".to_owned(),
+        "pools.NAME.tls.roots"
+        | "listen.NAME.tls.certificates.ocsp"
+        | "listen.NAME.tls.acme.roots"
+        | "listen.NAME.tls.clients.roots" => return "'a.pem'".to_owned(),
         "pools.NAME.check.path" | "routes.NAME.replace_prefix" => return "'/'".to_owned(),
         "listen.NAME.tls" => {
             return "{ certificates = [{ certificate = 'a.pem', key = 'a.key' }] }".to_owned();
@@ -233,6 +251,7 @@ fn the_walk_reaches_every_table() {
             "invariants",
             "changes",
             "allow",
+            "listen.NAME.http2",
             "listen.NAME.tls",
             "listen.NAME.limits",
             "listen.NAME.timeouts",
@@ -253,7 +272,10 @@ fn the_walk_reaches_every_table() {
             "limits.NAME.by",
             "telemetry.access_log",
             "listen.NAME.tls.certificates",
+            "listen.NAME.tls.acme",
+            "listen.NAME.tls.clients",
             "pools.NAME.balance.maglev",
+            "pools.NAME.tls.certificate",
         ]
     );
 }

@@ -165,6 +165,9 @@ pub enum Identity {
     },
     /// Its address, IPv4 or IPv6.
     Network(IpNet),
+    /// A name (subjectAltName: DNS, lower case, or URI) in the certificate that it showed and that
+    /// the listener's authorities vouch for.
+    Certificate(Name),
 }
 
 /// What a token's signature is checked with. Kept out of `Debug`.

@@ -9,6 +9,7 @@ use std::os::fd::OwnedFd;
 use std::os::unix::fs::{DirBuilderExt, FileTypeExt, MetadataExt, PermissionsExt};
 use std::os::unix::net::UnixListener;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicBool, Ordering};
 
 use socket2::{Domain, SockAddr, Socket, Type};
 
@@ -24,6 +25,8 @@ pub struct UnixSocket {
     path: PathBuf,
     /// Device and inode: another door may have put its own socket at the path since.
     identity: (u64, u64),
+    /// Another process serves it from now on.
+    left: AtomicBool,
 }
 
 impl UnixSocket {
@@ -31,6 +34,25 @@ impl UnixSocket {
     #[must_use]
     pub fn listener(&self) -> &UnixListener {
         &self.listener
+    }
+
+    /// A socket that another process made and handed over, with the file at `path`.
+    ///
+    /// # Errors
+    /// [`ListenError::UnixSystem`] when there is no such file.
+    pub fn adopt(listener: UnixListener, path: &Path) -> Result<Self, ListenError> {
+        let failed = |doing: &'static str| {
+            move |source| ListenError::UnixSystem { path: path.to_path_buf(), doing, source }
+        };
+        listener.set_nonblocking(true).map_err(failed("taking it over"))?;
+        let found = std::fs::symlink_metadata(path).map_err(failed("looking at the path"))?;
+        let identity = (found.dev(), found.ino());
+        Ok(Self { listener, path: path.to_path_buf(), identity, left: AtomicBool::new(false) })
+    }
+
+    /// Leaves the file where it is when this is dropped: another process has the socket.
+    pub fn leave(&self) {
+        self.left.store(true, Ordering::Relaxed);
     }
 
     /// Where it is.
@@ -44,7 +66,11 @@ impl Drop for UnixSocket {
     fn drop(&mut self) {
         let ours = std::fs::symlink_metadata(&self.path)
             .is_ok_and(|found| (found.dev(), found.ino()) == self.identity);
-        if ours && let Err(error) = std::fs::remove_file(&self.path) {
+        let left = self.left.load(Ordering::Relaxed);
+        if ours
+            && !left
+            && let Err(error) = std::fs::remove_file(&self.path)
+        {
             tracing::warn!(path = %self.path.display(), %error, "the admin socket stays behind");
         }
     }
@@ -89,6 +115,7 @@ pub fn bind_unix(path: &Path) -> Result<UnixSocket, ListenError> {
         listener: UnixListener::from(OwnedFd::from(socket)),
         path: path.to_path_buf(),
         identity: (found.dev(), found.ino()),
+        left: AtomicBool::new(false),
     };
     rustix::net::listen(&guard.listener, BACKLOG)
         .map_err(|error| failed("listen")(io::Error::from(error)))?;

@@ -2,64 +2,36 @@
 //!
 //! Invariant: what this returns was parsed to the end and its key fits; an error names the file.
 
-use std::fs::File;
-use std::io::Read;
 use std::os::unix::fs::PermissionsExt;
 use std::path::{Path, PathBuf};
 
 use model::configuration::CertificateFiles;
+use rustls::RootCertStore;
 use rustls::pki_types::pem::{self, PemObject};
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, UnixTime};
+use rustls::pki_types::{CertificateDer, PrivateKeyDer};
 use rustls::sign::CertifiedKey;
 use x509_parser::certificate::X509Certificate;
 use x509_parser::extensions::GeneralName;
 use x509_parser::prelude::FromDer;
 
+use super::file::{FileKind, FileStatus, read};
+use super::ocsp::{self, Staple};
 use super::{TlsError, provider};
 
-/// The largest certificate or key file. The system's whole root store is about 0.2 MiB.
-const FILE_BYTES_MAX: u64 = 4 * 1024 * 1024;
-
-const DAY_S: i64 = 86_400;
-
-/// What a certificate in use says about itself, for metrics and status pages.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct CertificateStatus {
-    /// The certificate file.
-    pub path: PathBuf,
-    /// The DNS names it is for, lower case; `*.` in front means exactly one label.
-    pub names: Vec<String>,
-    /// Valid from, in seconds of Unix time.
-    pub not_before_unix_s: i64,
-    /// Valid until, in seconds of Unix time.
-    pub not_after_unix_s: i64,
-}
-
-impl CertificateStatus {
-    /// Whole days until it expires, seen from `now_unix_s`; negative when it has expired.
-    #[must_use]
-    pub fn days_left(&self, now_unix_s: i64) -> i64 {
-        days_left(self.not_after_unix_s, now_unix_s)
-    }
-}
-
-/// Whole days from `now_unix_s` to `not_after_unix_s`, rounded down; -1 from the first second after.
-#[must_use]
-pub fn days_left(not_after_unix_s: i64, now_unix_s: i64) -> i64 {
-    not_after_unix_s.saturating_sub(now_unix_s).div_euclid(DAY_S)
-}
-
-/// The wall clock that certificates are judged by, in seconds of Unix time.
-#[must_use]
-pub fn now_unix_s() -> i64 {
-    i64::try_from(UnixTime::now().as_secs()).unwrap_or(i64::MAX)
-}
-
-/// A certificate chain with its key, and what the leaf says.
+/// A certificate chain with its key, and what the files say.
 #[derive(Debug)]
 pub(super) struct Loaded {
     pub(super) certified: CertifiedKey,
-    pub(super) status: CertificateStatus,
+    /// What is sent along with it.
+    pub(super) staple: Option<Staple>,
+    /// Of the leaf, and of the OCSP response if there is one.
+    pub(super) statuses: Vec<FileStatus>,
+}
+
+/// The files that [`load`] reads.
+pub(super) fn paths(files: &CertificateFiles) -> impl Iterator<Item = &Path> {
+    let pair = [files.certificate.as_path(), files.key.as_path()];
+    pair.into_iter().chain(files.ocsp.as_deref())
 }
 
 /// Reads a chain and its key and checks that they belong together.
@@ -68,8 +40,9 @@ pub(super) fn load(files: &CertificateFiles) -> Result<Loaded, TlsError> {
     let key = read_key(&files.key)?;
     let leaf =
         chain.first().ok_or_else(|| TlsError::NoCertificate { path: files.certificate.clone() })?;
-    let status = describe(&files.certificate, leaf)?;
-    warn_of_dates(&status, now_unix_s());
+    let leaf = parse(&files.certificate, 1, leaf)?;
+    let mut statuses = vec![describe(&files.certificate, &leaf)?];
+    let serial = leaf.raw_serial().to_vec();
 
     let signing = provider()
         .key_provider
@@ -77,13 +50,22 @@ pub(super) fn load(files: &CertificateFiles) -> Result<Loaded, TlsError> {
         .map_err(|source| TlsError::Key { path: files.key.clone(), source })?;
     let certified = CertifiedKey::new(chain, signing);
     match certified.keys_match() {
-        Ok(()) => Ok(Loaded { certified, status }),
-        Err(rustls::Error::InconsistentKeys(_)) => Err(TlsError::KeyMismatch {
-            certificate: files.certificate.clone(),
-            key: files.key.clone(),
-        }),
-        Err(source) => Err(TlsError::from(source)),
+        Ok(()) => {}
+        Err(rustls::Error::InconsistentKeys(_)) => {
+            return Err(TlsError::KeyMismatch {
+                certificate: files.certificate.clone(),
+                key: files.key.clone(),
+            });
+        }
+        Err(source) => return Err(TlsError::from(source)),
     }
+    let mut staple = None;
+    if let Some(path) = &files.ocsp {
+        let (found, status) = ocsp::load(path, &serial)?;
+        staple = found;
+        statuses.push(status);
+    }
+    Ok(Loaded { certified, staple, statuses })
 }
 
 /// All certificates of a PEM file, at least one.
@@ -99,6 +81,30 @@ pub(super) fn read_certificates(path: &Path) -> Result<Vec<CertificateDer<'stati
         parse(path, index + 1, certificate)?;
     }
     Ok(chain)
+}
+
+/// The authorities of a PEM file, all of which must be usable, and when the first of them ends.
+pub(super) fn read_roots(path: &Path) -> Result<(RootCertStore, FileStatus), TlsError> {
+    let mut store = RootCertStore::empty();
+    let mut dates = Vec::new();
+    for (index, certificate) in read_certificates(path)?.into_iter().enumerate() {
+        let status = describe(path, &parse(path, index + 1, &certificate)?)?;
+        dates.extend(status.not_after_unix_s);
+        store.add(certificate).map_err(|error| TlsError::Certificate {
+            path: path.to_path_buf(),
+            number: index + 1,
+            problem: error.to_string(),
+        })?;
+    }
+    let status = FileStatus {
+        path: path.to_path_buf(),
+        kind: FileKind::Roots,
+        names: Vec::new(),
+        not_before_unix_s: 0,
+        not_after_unix_s: dates.into_iter().min(),
+        problem: None,
+    };
+    Ok((store, status))
 }
 
 /// The first private key of a PEM file.
@@ -126,20 +132,8 @@ fn read_key(path: &Path) -> Result<PrivateKeyDer<'static>, TlsError> {
     }
 }
 
-fn damaged(path: &Path, error: &pem::Error) -> TlsError {
+pub(super) fn damaged(path: &Path, error: &pem::Error) -> TlsError {
     TlsError::Pem { path: path.to_path_buf(), problem: error.to_string() }
-}
-
-fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
-    let mut bytes = Vec::new();
-    let length = File::open(path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes))
-        .map_err(|source| TlsError::Read { path: path.to_path_buf(), source })?;
-    if u64::try_from(length).is_ok_and(|length| length <= FILE_BYTES_MAX) {
-        Ok(bytes)
-    } else {
-        Err(TlsError::TooLarge { path: path.to_path_buf(), bytes_max: FILE_BYTES_MAX })
-    }
 }
 
 fn parse<'a>(
@@ -153,8 +147,7 @@ fn parse<'a>(
 }
 
 /// The names and dates of a leaf. The common name is not one of its names: no client looks at it.
-fn describe(path: &Path, leaf: &CertificateDer<'_>) -> Result<CertificateStatus, TlsError> {
-    let certificate = parse(path, 1, leaf)?;
+fn describe(path: &Path, certificate: &X509Certificate<'_>) -> Result<FileStatus, TlsError> {
     let alternatives = certificate.subject_alternative_name().map_err(|error| {
         TlsError::Certificate { path: path.to_path_buf(), number: 1, problem: error.to_string() }
     })?;
@@ -169,22 +162,12 @@ fn describe(path: &Path, leaf: &CertificateDer<'_>) -> Result<CertificateStatus,
         }
     }
     let validity = certificate.validity();
-    Ok(CertificateStatus {
-        path: path.to_path_buf(),
+    Ok(FileStatus {
+        path: PathBuf::from(path),
+        kind: FileKind::Certificate,
         names,
         not_before_unix_s: validity.not_before.timestamp(),
-        not_after_unix_s: validity.not_after.timestamp(),
+        not_after_unix_s: Some(validity.not_after.timestamp()),
+        problem: None,
     })
-}
-
-/// An expired certificate is served all the same: the clients decide, and an outage of every
-/// name on the listener would be worse.
-fn warn_of_dates(status: &CertificateStatus, now_unix_s: i64) {
-    let path = status.path.display();
-    if status.not_after_unix_s < now_unix_s {
-        let days = -status.days_left(now_unix_s);
-        tracing::warn!(%path, days, "the certificate has expired: clients will refuse it");
-    } else if status.not_before_unix_s > now_unix_s {
-        tracing::warn!(%path, "the certificate is not valid yet: check the clock");
-    }
 }

@@ -4,6 +4,7 @@
 //! without a server name, or with another one, ends before any certificate is sent.
 
 use std::collections::HashMap;
+use std::path::Path;
 use std::sync::Arc;
 
 use model::configuration::{ListenerTls, TlsVersion};
@@ -15,8 +16,11 @@ use rustls::server::{
 use rustls::sign::CertifiedKey;
 use rustls::version::{TLS12, TLS13};
 
-use super::certificate::{self, CertificateStatus};
+use super::file::{FileKind, FileStatus, Stamps, now_unix_s};
+use super::ocsp::Staple;
+use super::trust::{self, Trust};
 use super::{TlsError, provider};
+use super::{acme, certificate};
 
 /// TLS 1.2 sessions kept for clients without ticket support; about 100 bytes each.
 const SESSIONS_MAX: usize = 4_096;
@@ -26,9 +30,26 @@ const SESSIONS_MAX: usize = 4_096;
 pub struct ServerTls {
     config: Arc<ServerConfig>,
     choice: Arc<Choice>,
-    statuses: Arc<[CertificateStatus]>,
+    statuses: Arc<[FileStatus]>,
+    memory: Memory,
+    trust: Option<Arc<Trust>>,
+    stamps: Stamps,
+}
+
+/// What lets clients resume their sessions.
+#[derive(Clone, Debug)]
+struct Memory {
     ticketer: Arc<dyn ProducesTickets>,
     sessions: Arc<dyn StoresServerSessions>,
+}
+
+impl Memory {
+    /// Tickets are encrypted with keys that live in this process only: a new one every six hours,
+    /// the one before it still accepted.
+    fn new() -> Result<Self, TlsError> {
+        let sessions = ServerSessionMemoryCache::new(SESSIONS_MAX);
+        Ok(Self { ticketer: Ticketer::new()?, sessions })
+    }
 }
 
 /// Reads the files of `tls` and makes the library's configuration of them; see [`ServerTls::load`].
@@ -45,18 +66,17 @@ impl ServerTls {
     /// # Errors
     /// See [`TlsError`].
     pub fn load(tls: &ListenerTls, alpn: &[&[u8]]) -> Result<Self, TlsError> {
-        // Tickets are encrypted with keys that live in this process only: a new one every six
-        // hours, the one before it still accepted.
-        Self::build(tls, alpn, Ticketer::new()?, ServerSessionMemoryCache::new(SESSIONS_MAX))
+        Self::build(tls, alpn, None)
     }
 
     /// Reads the files again, or those of changed settings. Clients resume the sessions they have:
-    /// the ticket keys stay. Connections already open are not touched.
+    /// the ticket keys stay, unless whom the listener trusts changed: a resumed session is not
+    /// verified again. Connections already open are not touched.
     ///
     /// # Errors
     /// See [`TlsError`]; keep using `self` then.
     pub fn reload(&self, tls: &ListenerTls, alpn: &[&[u8]]) -> Result<Self, TlsError> {
-        Self::build(tls, alpn, Arc::clone(&self.ticketer), Arc::clone(&self.sessions))
+        Self::build(tls, alpn, Some(self))
     }
 
     /// What `tokio_rustls::TlsAcceptor` takes.
@@ -65,55 +85,109 @@ impl ServerTls {
         Arc::clone(&self.config)
     }
 
-    /// The names and dates of each certificate, in the order of the configuration.
+    /// What its files say about themselves: the certificates in the order of the configuration,
+    /// each with its OCSP response behind it, then what clients are verified with.
     #[must_use]
-    pub fn certificates(&self) -> &[CertificateStatus] {
+    pub fn files(&self) -> &[FileStatus] {
         &self.statuses
     }
 
-    /// True when a connection that was opened for `server_name` may also carry requests for
-    /// `host` (lower case, no port): the certificate that the first chooses is also for the
-    /// second. Otherwise the request is misdirected (421, RFC 9110 section 15.5.20).
+    /// What the system said of its files when they were read.
     #[must_use]
-    pub fn serves_both(&self, server_name: &str, host: &str) -> bool {
-        if plain(server_name) == plain(host) {
+    pub fn stamps(&self) -> &Stamps {
+        &self.stamps
+    }
+
+    /// True when a connection that was opened for `server_name` may also carry requests for
+    /// `host` (any case, no port): the certificate that the first chooses is also for the
+    /// second. Otherwise the request is misdirected (421, RFC 9110 section 15.5.20). A client that
+    /// sent no server name may ask for what no certificate names, such as an address.
+    #[must_use]
+    pub fn serves_both(&self, server_name: Option<&str>, host: &str) -> bool {
+        if server_name.is_some_and(|name| name.eq_ignore_ascii_case(host)) {
             return true;
         }
-        let chosen = self.choice.candidates(Some(server_name));
+        if server_name.is_some_and(|name| plain(name) == plain(host)) {
+            return true;
+        }
+        let chosen = self.choice.candidates(server_name);
         let named = self.choice.named(host);
+        if named.is_empty() && server_name.is_none() {
+            return true;
+        }
         // Which of the chosen ones was shown depends on the client: all of them must do.
         !chosen.is_empty() && chosen.iter().all(|index| named.contains(index))
     }
 
-    fn build(
-        tls: &ListenerTls,
-        alpn: &[&[u8]],
-        ticketer: Arc<dyn ProducesTickets>,
-        sessions: Arc<dyn StoresServerSessions>,
-    ) -> Result<Self, TlsError> {
-        let mut keys = Vec::with_capacity(tls.certificates.len());
-        let mut statuses = Vec::with_capacity(tls.certificates.len());
+    fn build(tls: &ListenerTls, alpn: &[&[u8]], before: Option<&Self>) -> Result<Self, TlsError> {
+        if let Some(acme) = &tls.acme {
+            acme::prepare(acme)?;
+        }
+        let stamps = Stamps::of(paths(tls));
+        let mut shown = Vec::with_capacity(tls.certificates.len());
+        let mut statuses = Vec::new();
         for files in &tls.certificates {
             let loaded = certificate::load(files)?;
-            keys.push(Arc::new(loaded.certified));
-            statuses.push(loaded.status);
+            shown.push(Shown::new(loaded.certified, loaded.staple));
+            statuses.extend(loaded.statuses);
         }
-        let choice = Arc::new(Choice::new(keys, &statuses, tls.strict_sni)?);
+        let choice = Arc::new(Choice::new(shown, &statuses, tls.strict_sni)?);
+        let trust = tls.clients.as_ref().map(trust::load).transpose()?.map(Arc::new);
+        statuses.extend(trust.iter().flat_map(|trust| trust.statuses.clone()));
+        let memory = match before {
+            Some(before) if before.trust == trust => before.memory.clone(),
+            Some(_) | None => Memory::new()?,
+        };
         let versions: &[_] = match tls.version_min {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],
             TlsVersion::Tls13 => &[&TLS13],
         };
-        let mut config = ServerConfig::builder_with_provider(provider())
-            .with_protocol_versions(versions)?
-            .with_no_client_auth()
-            .with_cert_resolver(Arc::clone(&choice) as Arc<dyn ResolvesServerCert>);
+        let builder =
+            ServerConfig::builder_with_provider(provider()).with_protocol_versions(versions)?;
+        let builder = match &trust {
+            Some(trust) => builder.with_client_cert_verifier(Arc::clone(&trust.verifier)),
+            None => builder.with_no_client_auth(),
+        };
+        let mut config =
+            builder.with_cert_resolver(Arc::clone(&choice) as Arc<dyn ResolvesServerCert>);
         config.alpn_protocols = alpn.iter().map(|protocol| protocol.to_vec()).collect();
-        config.ticketer = Arc::clone(&ticketer);
-        config.session_storage = Arc::clone(&sessions);
+        config.ticketer = Arc::clone(&memory.ticketer);
+        config.session_storage = Arc::clone(&memory.sessions);
         // Early data can be replayed by whoever saw it, so a door does not take it.
         config.max_early_data_size = 0;
         let (config, statuses) = (Arc::new(config), Arc::from(statuses));
-        Ok(Self { config, choice, statuses, ticketer, sessions })
+        Ok(Self { config, choice, statuses, memory, trust, stamps })
+    }
+}
+
+/// The files that TLS on a listener is made of.
+fn paths(tls: &ListenerTls) -> impl Iterator<Item = &Path> {
+    let shown = tls.certificates.iter().flat_map(certificate::paths);
+    shown.chain(tls.clients.iter().flat_map(trust::paths))
+}
+
+/// A certificate, and the same with its OCSP response as long as that holds.
+#[derive(Debug)]
+struct Shown {
+    plain: Arc<CertifiedKey>,
+    stapled: Option<(Staple, Arc<CertifiedKey>)>,
+}
+
+impl Shown {
+    fn new(certified: CertifiedKey, staple: Option<Staple>) -> Self {
+        let stapled = staple.map(|staple| {
+            let with = CertifiedKey { ocsp: Some(staple.der.clone()), ..certified.clone() };
+            (staple, Arc::new(with))
+        });
+        Self { plain: Arc::new(certified), stapled }
+    }
+
+    /// What is shown now.
+    fn now(&self) -> Arc<CertifiedKey> {
+        match &self.stapled {
+            Some((staple, stapled)) if staple.holds(now_unix_s()) => Arc::clone(stapled),
+            Some(_) | None => Arc::clone(&self.plain),
+        }
     }
 }
 
@@ -121,10 +195,10 @@ impl ServerTls {
 /// RSA one: the first whose signature the client understands wins.
 #[derive(Debug)]
 struct Choice {
-    keys: Vec<Arc<CertifiedKey>>,
-    /// Indexes into `keys`, by lower-case name.
+    shown: Vec<Shown>,
+    /// Indexes into `shown`, by lower-case name.
     exact: HashMap<String, Vec<usize>>,
-    /// Indexes into `keys`; the key is what follows `*.`.
+    /// Indexes into `shown`; the key is what follows `*.`.
     wildcard: HashMap<String, Vec<usize>>,
     /// For handshakes whose name matches nothing: the first certificate, and any with exactly
     /// the same names. Empty with `strict_sni`.
@@ -132,11 +206,9 @@ struct Choice {
 }
 
 impl Choice {
-    fn new(
-        keys: Vec<Arc<CertifiedKey>>,
-        statuses: &[CertificateStatus],
-        strict_sni: bool,
-    ) -> Result<Self, TlsError> {
+    fn new(shown: Vec<Shown>, files: &[FileStatus], strict_sni: bool) -> Result<Self, TlsError> {
+        let is_certificate = |file: &&FileStatus| file.kind == FileKind::Certificate;
+        let statuses: Vec<&FileStatus> = files.iter().filter(is_certificate).collect();
         let first = statuses.first().ok_or(TlsError::NoCertificates)?;
         let mut exact: HashMap<String, Vec<usize>> = HashMap::new();
         let mut wildcard: HashMap<String, Vec<usize>> = HashMap::new();
@@ -155,15 +227,14 @@ impl Choice {
                 }
             }
         }
-        let same = |(index, status): (usize, &CertificateStatus)| {
-            (status.names == first.names).then_some(index)
-        };
+        let same =
+            |(index, status): (usize, &&FileStatus)| (status.names == first.names).then_some(index);
         let default = if strict_sni {
             Vec::new()
         } else {
             statuses.iter().enumerate().filter_map(same).collect()
         };
-        Ok(Self { keys, exact, wildcard, default })
+        Ok(Self { shown, exact, wildcard, default })
     }
 
     /// The certificates that carry `name`. An exact name wins over a wildcard, which stands for
@@ -199,9 +270,9 @@ impl ResolvesServerCert for Choice {
     fn resolve(&self, hello: ClientHello<'_>) -> Option<Arc<CertifiedKey>> {
         let candidates = self.candidates(hello.server_name());
         let understood = candidates.iter().find(|&&index| {
-            self.keys[index].key.choose_scheme(hello.signature_schemes()).is_some()
+            self.shown[index].plain.key.choose_scheme(hello.signature_schemes()).is_some()
         });
         // Without a common signature the library ends the handshake and says so.
-        understood.or(candidates.first()).map(|&index| Arc::clone(&self.keys[index]))
+        understood.or(candidates.first()).map(|&index| self.shown[index].now())
     }
 }

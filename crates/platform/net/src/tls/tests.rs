@@ -14,6 +14,8 @@ use tempfile::TempDir;
 
 use super::*;
 
+mod clients;
+
 const ALPN: &[&[u8]] = &[b"http/1.1"];
 
 /// A certificate authority and a folder with the files of its certificates.
@@ -53,11 +55,21 @@ impl Authority {
         let names: Vec<String> = names.iter().map(|&name| name.to_owned()).collect();
         let mut params = CertificateParams::new(names).unwrap();
         params.not_after = rcgen::date_time_ymd(last_year, 1, 1);
+        self.sign(file, params, algorithm)
+    }
+
+    fn sign(
+        &self,
+        file: &str,
+        params: CertificateParams,
+        algorithm: &'static rcgen::SignatureAlgorithm,
+    ) -> CertificateFiles {
         let key = KeyPair::generate_for(algorithm).unwrap();
         let certificate = params.signed_by(&key, &self.issuer).unwrap();
         let files = CertificateFiles {
             certificate: self.path(&format!("{file}.pem")),
             key: self.path(&format!("{file}.key")),
+            ocsp: None,
         };
         std::fs::write(&files.certificate, certificate.pem()).unwrap();
         std::fs::write(&files.key, key.serialize_pem()).unwrap();
@@ -65,7 +77,12 @@ impl Authority {
     }
 
     fn pool(&self) -> PoolTls {
-        PoolTls { server_name: None, roots: Some(self.path("roots.pem")), verify: true }
+        PoolTls {
+            server_name: None,
+            roots: Some(self.path("roots.pem")),
+            verify: true,
+            certificate: None,
+        }
     }
 }
 
@@ -74,6 +91,8 @@ fn listener(certificates: &[CertificateFiles]) -> ListenerTls {
         certificates: certificates.to_vec(),
         version_min: TlsVersion::Tls12,
         strict_sni: false,
+        clients: None,
+        acme: None,
     }
 }
 
@@ -137,7 +156,7 @@ fn leaf(files: &CertificateFiles) -> CertificateDer<'static> {
 
 /// A client that looks at no certificate, so that only the server's choice counts.
 fn any_client() -> Arc<ClientConfig> {
-    client(&PoolTls { server_name: None, roots: None, verify: false }).unwrap()
+    client(&PoolTls { server_name: None, roots: None, verify: false, certificate: None }).unwrap()
 }
 
 /// Like [`any_client`], with one version of TLS and certain signatures.
@@ -246,7 +265,7 @@ fn a_request_for_a_host_of_another_certificate_is_misdirected() {
     let bank = authority.issue("bank", &["bank.example.com"]);
     let tls = ServerTls::load(&listener(&[web, bank]), ALPN).unwrap();
     let check = |server_name: &str, host: &str, expected: bool| {
-        assert_eq!(tls.serves_both(server_name, host), expected, "{server_name} {host}");
+        assert_eq!(tls.serves_both(Some(server_name), host), expected, "{server_name} {host}");
     };
     check("example.com", "example.com", true);
     check("example.com", "Www.example.com", true);
@@ -434,7 +453,7 @@ fn the_server_is_verified() {
 /// What the children of [`the_systems_roots_are_trusted`] run.
 #[test]
 fn child_loads_the_systems_roots() {
-    match client(&PoolTls { server_name: None, roots: None, verify: true }) {
+    match client(&PoolTls { server_name: None, roots: None, verify: true, certificate: None }) {
         Ok(_) => println!("roots: some"),
         Err(TlsError::NoRoots) => println!("roots: none"),
         Err(error) => panic!("{error}"),
@@ -501,7 +520,8 @@ fn bad_files_are_explained() {
     let large = write("large.pem", &"x".repeat(4 * 1024 * 1024 + 1));
 
     let check = |certificate: &Path, key: &Path, expected: &str| {
-        let files = CertificateFiles { certificate: certificate.into(), key: key.into() };
+        let files =
+            CertificateFiles { certificate: certificate.into(), key: key.into(), ocsp: None };
         let error = load(&listener(&[files]), ALPN).unwrap_err();
         assert!(error.to_string().contains(expected), "{error}");
     };
@@ -537,13 +557,13 @@ fn names_and_dates_are_reported() {
     let first = authority.issue("a", &["B.test", "a.test", "*.c.test", "192.0.2.1", "a.test"]);
     let expired = authority.issue_with("b", &["b.test"], &rcgen::PKCS_ECDSA_P256_SHA256, 2020);
     let tls = ServerTls::load(&listener(&[first.clone(), expired]), ALPN).unwrap();
-    let [status, old] = tls.certificates() else { panic!("two certificates") };
+    let [status, old] = tls.files() else { panic!("two certificates") };
     assert_eq!(status.path, first.certificate);
     assert_eq!(status.names, ["b.test", "a.test", "*.c.test"]);
-    assert!(status.days_left(now_unix_s()) > 365_000);
+    assert!(status.days_left(now_unix_s()).unwrap() > 365_000);
     // 2020-01-01T00:00:00Z.
-    assert_eq!(old.not_after_unix_s, 1_577_836_800);
-    assert!(old.days_left(now_unix_s()) < 0);
+    assert_eq!(old.not_after_unix_s, Some(1_577_836_800));
+    assert!(old.days_left(now_unix_s()).unwrap() < 0);
     for (left_s, expected) in [(86_400, 1), (86_399, 0), (0, 0), (-1, -1), (-86_400, -1)] {
         assert_eq!(days_left(1_000_000 + left_s, 1_000_000), expected, "{left_s}");
     }

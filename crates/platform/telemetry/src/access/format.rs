@@ -126,6 +126,7 @@ fn json(record: &AccessRecord, line: &mut String) {
     object.text_if("tls_version", record.tls.as_ref().map(|tls| tls.version));
     object
         .text_if("tls_server_name", record.tls.as_ref().and_then(|tls| tls.server_name.as_deref()));
+    object.text_if("tls_client", record.tls.as_ref().and_then(|tls| tls.client.as_deref()));
     object.text("configuration", &record.configuration);
     object.close();
 }
@@ -175,6 +176,7 @@ fn ecs(record: &AccessRecord, line: &mut String) {
         object.constant("tls.version_protocol", "\"tls\"");
         object.text("tls.version", tls.version);
         object.text_if("tls.client.server_name", tls.server_name.as_deref());
+        object.text_if("tls.client.subject", tls.client.as_deref());
     }
     if let Some(server) = record.server {
         object.text("destination.ip", &server.ip().to_canonical().to_string());
@@ -278,7 +280,11 @@ mod tests {
                 first_byte: Some(Duration::from_millis(2)),
                 total: Duration::from_nanos(3_000_001),
             },
-            tls: Some(TlsFacts { version: "1.3", server_name: Some("example.org".to_owned()) }),
+            tls: Some(TlsFacts {
+                version: "1.3",
+                server_name: Some("example.org".to_owned()),
+                client: None,
+            }),
             trace_id: Some("4bf92f3577b34da6a3ce929d0e0e4736".to_owned()),
             configuration: "7".into(),
         }

@@ -25,7 +25,7 @@ pub struct AccessRecord {
     pub host: Option<String>,
     /// The request target.
     pub target: String,
-    /// `HTTP/1.0` or `HTTP/1.1`.
+    /// `HTTP/1.0`, `HTTP/1.1` or `HTTP/2`.
     pub protocol: &'static str,
     /// The status that went to the client; 0 when none did.
     pub status: u16,
@@ -84,4 +84,6 @@ pub struct TlsFacts {
     pub version: &'static str,
     /// The server name the client asked for.
     pub server_name: Option<String>,
+    /// The first name in the certificate that the client showed, or else its subject.
+    pub client: Option<String>,
 }

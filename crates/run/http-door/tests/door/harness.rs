@@ -131,6 +131,8 @@ fn configuration(setup: Setup, address: SocketAddr) -> Configuration {
 
 fn listener(address: SocketAddr) -> Listener {
     Listener {
+        protocol: model::configuration::ListenerProtocol::default(),
+        proxy_protocol: false,
         name: "web".into(),
         address,
         tls: None,
@@ -157,6 +159,8 @@ fn listener(address: SocketAddr) -> Listener {
 fn pool(server: SocketAddr, balance: Balance) -> Pool {
     let address = ServerAddress::Socket(server);
     Pool {
+        protocol: model::configuration::ServerProtocol::default(),
+        proxy_protocol: None,
         name: "api".into(),
         servers: vec![Server { address, weight: 1, zone: None, drain: false }],
         balance,

@@ -8,6 +8,7 @@ use std::time::Duration;
 use http_wire::{ChunkDecoder, Framing, HeadLimits, HeadScanner, Method, ResponseHead};
 use model::Name;
 
+use super::http2::{reason_name, status_name};
 use super::second::KEYS_MAX;
 
 /// A client takes larger heads than a door.
@@ -48,6 +49,29 @@ pub(super) enum Cause {
     Socket,
     /// A complete answer that says it failed.
     Status(u16),
+    /// What came is not HTTP/2, or TLS did not agree on it.
+    NotHttp2,
+    /// HTTP/2 cannot carry such a request.
+    Unsendable,
+    /// The server did not begin with the request: too many are under way.
+    RefusedStream,
+    /// The server gave up on the request, with this code.
+    StreamReset(u32),
+    /// The server gave up on the connection, with this code.
+    GoAway(u32),
+    /// What came breaks the rules of HTTP/2, as this code says.
+    BrokenHttp2(u32),
+    /// A complete answer of gRPC with this status, which is not 0.
+    Grpc(u8),
+    /// A complete answer of gRPC without a status.
+    NoGrpcStatus,
+}
+
+impl Cause {
+    /// Whether a complete answer came that says so.
+    pub(super) const fn is_answer(self) -> bool {
+        matches!(self, Self::Status(_) | Self::Grpc(_) | Self::NoGrpcStatus)
+    }
 }
 
 impl std::fmt::Display for Cause {
@@ -65,6 +89,21 @@ impl std::fmt::Display for Cause {
             Self::Cut => "cut",
             Self::NoSocket => "no socket",
             Self::Socket => "socket error",
+            Self::NotHttp2 => "not HTTP/2",
+            Self::Unsendable => "cannot be sent over HTTP/2",
+            Self::RefusedStream => "refused stream",
+            Self::NoGrpcStatus => "no grpc-status",
+            Self::StreamReset(code) => {
+                return write!(formatter, "RST_STREAM {}", reason_name(*code));
+            }
+            Self::GoAway(code) => return write!(formatter, "GOAWAY {}", reason_name(*code)),
+            Self::BrokenHttp2(code) => {
+                return write!(formatter, "broken HTTP/2: {}", reason_name(*code));
+            }
+            Self::Grpc(code) => {
+                let name = status_name(*code);
+                return write!(formatter, "grpc-{code} {name}");
+            }
             Self::Certificate(why) => return write!(formatter, "certificate refused: {why}"),
             Self::Status(status) => return write!(formatter, "status {status}"),
         })
@@ -91,16 +130,20 @@ impl Reading {
         self.servers.get(number).map_or("other", String::as_str)
     }
 
-    /// The seconds of `Retry-After`; a date is not read.
-    fn retry_after(&self, head: &[u8]) -> Option<Duration> {
-        let value = self.head.header_named(head, "retry-after")?;
+    /// The field that names the server.
+    pub(super) fn server_header(&self) -> &str {
+        &self.server_header
+    }
+
+    /// The seconds of a `Retry-After`; a date is not read.
+    pub(super) fn retry_after(value: &[u8]) -> Option<Duration> {
         let seconds: u64 = std::str::from_utf8(value).ok()?.trim().parse().ok()?;
         Some(Duration::from_secs(seconds.min(RETRY_AFTER_MAX)))
     }
 
-    /// The number of the server that the head names.
-    fn number_server(&mut self, head: &[u8]) -> usize {
-        let Some(name) = self.head.header_named(head, &self.server_header) else { return 0 };
+    /// The number of the server that an answer names.
+    pub(super) fn number_server(&mut self, name: Option<&[u8]>) -> usize {
+        let Some(name) = name else { return 0 };
         let name = name.get(..SERVER_BYTES_MAX).unwrap_or(name);
         if let Some(number) = self.servers.iter().position(|known| known.as_bytes() == name) {
             return number;
@@ -269,9 +312,11 @@ impl Answer {
         }
         self.status = reading.head.status;
         self.keep_alive = reading.head.keep_alive && self.status != 101;
-        self.server = reading.number_server(head);
+        self.server =
+            reading.number_server(reading.head.header_named(head, &reading.server_header));
         let refused = matches!(self.status, 429 | 503);
-        self.retry_after = if refused { reading.retry_after(head) } else { None };
+        let told = if refused { reading.head.header_named(head, "retry-after") } else { None };
+        self.retry_after = told.and_then(Reading::retry_after);
         self.state = match reading.head.framing {
             Framing::None | Framing::Length(0) => State::Complete,
             Framing::Length(length) => State::Length(length),
@@ -362,7 +407,8 @@ mod tests {
         for number in 0..1_000 {
             let head = format!("HTTP/1.1 204 No\r\nX-Server: s{number}\r\n\r\n");
             reading.head.parse(head.as_bytes(), &LIMITS, Method::Get).unwrap();
-            let known = reading.number_server(head.as_bytes());
+            let name = reading.head.header_named(head.as_bytes(), "x-server");
+            let known = reading.number_server(name);
             assert_eq!(reading.server(known) == "other", number >= KEYS_MAX - 1, "{number}");
         }
     }

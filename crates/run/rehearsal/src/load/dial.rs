@@ -4,7 +4,7 @@ use std::net::{Ipv4Addr, SocketAddr};
 use std::os::fd::{AsRawFd, OwnedFd};
 use std::time::Duration;
 
-use model::load::{Arrivals, LoadPlan};
+use model::load::{Arrivals, LoadPlan, Stream};
 use rustix::io::Errno;
 use rustix::net::{AddressFamily, SocketFlags, SocketType, sockopt};
 use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
@@ -81,6 +81,10 @@ pub(super) fn allow_open_files(plan: &LoadPlan) -> Result<(), LoadError> {
     for stream in &plan.streams {
         let count = |count: usize| u64::try_from(count).unwrap_or(u64::MAX);
         match &stream.arrivals {
+            Arrivals::Closed { users, .. } if shares_connections(stream) => {
+                held = held.saturating_add(count(users.div_ceil(stream.streams_max)));
+                at_most = at_most.saturating_add(count(*users));
+            }
             Arrivals::Closed { users: connections, .. }
             | Arrivals::Sessions { count: connections, .. } => {
                 held = held.saturating_add(count(*connections));
@@ -102,6 +106,11 @@ pub(super) fn allow_open_files(plan: &LoadPlan) -> Result<(), LoadError> {
         );
     }
     Ok(())
+}
+
+/// Whether several users ask over one connection.
+const fn shares_connections(stream: &Stream) -> bool {
+    stream.protocol.is_http2() && stream.keep_alive && stream.clients.source.is_none()
 }
 
 /// `IP_BIND_ADDRESS_NO_PORT`: no safe wrapper offers it.

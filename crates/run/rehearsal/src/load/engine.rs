@@ -3,6 +3,7 @@
 //!
 //! - `send`: a request becomes due, finds a connection and goes out.
 //! - `ends`: events of connections, answers, failures, retries, and what askers do next.
+//! - `http2`: the same two for connections that carry several requests at once.
 //! - `flow`: one stream as this thread carries it.
 //!
 //! Invariant: nothing goes out before it is due, since timers fire only once the clock has reached
@@ -10,6 +11,7 @@
 
 mod ends;
 mod flow;
+mod http2;
 mod send;
 
 use std::sync::Arc;
@@ -21,8 +23,9 @@ use model::load::Arrivals as Plan;
 use net::clock;
 use rustix::time::{ClockId, clock_gettime};
 
-use super::answer::Reading;
+use super::answer::{Cause, Reading};
 use super::deadlines::Deadlines;
+use super::http2::{self as protocol, Http2};
 use super::inbox::Inbox;
 use super::ledger::Shared;
 use super::poller::{ALARM, Event, Poller};
@@ -57,6 +60,9 @@ pub(super) struct Engine {
     timers: Timers,
     deadlines: Deadlines,
     slots: Slots,
+    http2: Http2,
+    /// Why a connection of HTTP/2 ends, while it does.
+    ending: Option<Cause>,
     flows: Vec<Flow>,
     /// The second that is counted now, and when it ends.
     second: u64,
@@ -88,7 +94,9 @@ impl Engine {
         let seed = job.options.seed;
         let flow = |stream| Flow::new(stream, &job.target, seed, (shared.begin, turn));
         let flows: Vec<_> = shared.plan.streams.iter().map(flow).collect();
-        let patient = shared.plan.streams.iter().all(|stream| match stream.arrivals {
+        // Answers that share a connection share the kernel's stamp as well if they are read together.
+        let over_http2 = flows.iter().any(|flow| flow.requests.over_http2());
+        let stamped = shared.plan.streams.iter().all(|stream| match stream.arrivals {
             // What comes back does not decide what goes out.
             Plan::Open { .. } | Plan::Replay { .. } => true,
             Plan::Closed { .. } | Plan::Sessions { .. } => false,
@@ -99,13 +107,15 @@ impl Engine {
             timers: Timers::default(),
             deadlines: Deadlines::new(flows.len()),
             slots: Slots::default(),
+            http2: Http2::new(if over_http2 { flows.len() } else { 0 }),
+            ending: None,
             second: 0,
             second_end: shared.begin + SECOND,
             counts: vec![StreamSecond::default(); flows.len()],
             flows,
             reading: Reading::new(&job.options.server_header),
-            inbox: Inbox::new(patient),
-            patient,
+            inbox: Inbox::new(stamped),
+            patient: stamped && !over_http2,
             scratch: Vec::new(),
             rng: Rng::with_seed(mix(seed, u64::try_from(thread).unwrap_or(u64::MAX))),
             shared,
@@ -125,6 +135,7 @@ impl Engine {
             if self.patient && next.since(now) <= PATIENCE && !self.poller.is_awake_for(next) {
                 Poller::sleep(now, next);
                 now = self.fire_due(clock::now());
+                // There is no HTTP/2 where answers wait.
                 let gives_up = self.deadlines.next().is_some_and(|deadline| deadline <= now);
                 if now.since(looked) < PATIENCE && !gives_up {
                     continue;
@@ -141,6 +152,7 @@ impl Engine {
             looked = now;
             // After what came was taken: an answer that is there came in time.
             self.give_up(now);
+            self.give_up_http2(now);
         }
         self.roll_to(now);
         self.hand_over();
@@ -180,7 +192,7 @@ impl Engine {
     /// When there is something to do without any event: the next timer, deadline, or end of a
     /// second.
     fn next_due(&self) -> Timestamp {
-        let nexts = [self.timers.next(), self.deadlines.next()];
+        let nexts = [self.timers.next(), self.deadlines.next(), self.http2.deadlines.next()];
         nexts.into_iter().flatten().fold(self.second_end, Timestamp::min)
     }
 
@@ -214,6 +226,7 @@ impl Engine {
             match token {
                 ORDERS => self.obey(now),
                 ALARM => self.poller.rang(),
+                token if token & protocol::TOKEN != 0 => self.take_http2_event(token, flags),
                 token => self.take_event(Token::from_bits(token), flags),
             }
             now = clock::now();
@@ -234,6 +247,7 @@ impl Engine {
             let cuts = self.shared.cuts(stream);
             if std::mem::replace(&mut self.flows[stream].cuts, cuts) != cuts {
                 self.cut(stream);
+                self.cut_http2(stream);
             }
         }
         if self.shared.is_stopping() {

@@ -231,11 +231,12 @@ fn quantiles(report: &Report) -> Html {
         ];
         std::iter::once(Cell::from(name)).chain(values.map(|value| ms(value).into())).collect()
     };
-    let rows = [
+    let mut rows = vec![
         row("Good answers", &report.all.latency),
         row("Every answer", &report.all.latency_all),
-        row("Own lateness", &report.generator.lateness),
     ];
+    rows.extend(report.all.first_message.iter().map(|first| row("First message", first)));
+    rows.push(row("Own lateness", &report.generator.lateness));
     let headings = ["", ">Mean", ">p50", ">p90", ">p99", ">p99.9", ">Max"];
     Html::titled("Latency in numbers", &table("", &headings, &rows))
 }

@@ -14,6 +14,7 @@ mod connection;
 mod deadlines;
 mod dial;
 mod engine;
+mod http2;
 mod inbox;
 mod latencies;
 mod ledger;

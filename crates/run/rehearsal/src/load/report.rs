@@ -95,6 +95,12 @@ pub struct Seen {
     pub latency: Quantiles,
     /// Of every complete answer.
     pub latency_all: Quantiles,
+    /// Messages of complete answers of gRPC.
+    #[serde(skip_serializing_if = "is_zero")]
+    pub messages: u64,
+    /// Of complete answers of gRPC with any message, from when the try was due to the first one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub first_message: Option<Quantiles>,
     /// Complete answers by status.
     pub statuses: BTreeMap<u16, u64>,
     /// Complete answers by server.
@@ -362,6 +368,9 @@ impl Seen {
             within: objective.map(|us| counts.latency.at_most(us)),
             latency: Quantiles::of(&counts.latency),
             latency_all: Quantiles::of(&counts.latency_all),
+            messages: counts.messages,
+            first_message: (counts.first_message.count() > 0)
+                .then(|| Quantiles::of(&counts.first_message)),
             statuses: counts.by_status.clone(),
             servers: counts.by_server.clone(),
             failures: counts.by_failure.clone(),
@@ -406,6 +415,11 @@ fn percentiles(latencies: &Latencies) -> Vec<(f64, f64)> {
             (latencies.count() > 0).then(|| (share, milliseconds(us)))
         })
         .collect()
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands over a reference")]
+const fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 pub(crate) fn milliseconds(us: u64) -> f64 {

@@ -12,6 +12,7 @@ use ipnet::IpNet;
 use model::load::{Arrivals, Keys, ReplayRequest, RequestShape, Stream};
 
 use super::Target;
+use super::http2;
 
 /// The requests of one stream.
 #[derive(Debug)]
@@ -23,6 +24,8 @@ pub(super) struct Requests {
     clients: u32,
     source: Option<(u32, u32)>,
     replay: Option<Replay>,
+    /// Whether they go over HTTP/2.
+    over_http2: bool,
 }
 
 #[derive(Debug)]
@@ -30,6 +33,8 @@ struct Replay {
     requests: Arc<[ReplayRequest]>,
     /// Everything after the target.
     tail: Vec<u8>,
+    /// The same for HTTP/2; `None` also when that cannot carry it.
+    http2: Option<Box<http2::Request>>,
 }
 
 /// One shape, ready to be sent.
@@ -39,10 +44,13 @@ struct Prepared {
     keys: Keys,
     pieces: Vec<Piece>,
     kind: Kind,
+    /// The same for HTTP/2; `None` also when that cannot carry it.
+    http2: Option<Box<http2::Request>>,
 }
 
+/// A part of a template.
 #[derive(Debug, PartialEq, Eq)]
-enum Piece {
+pub(super) enum Piece {
     Bytes(Vec<u8>),
     Key,
     Client,
@@ -58,7 +66,7 @@ pub(super) struct Kind {
 }
 
 impl Kind {
-    fn of(method: &str) -> Self {
+    pub(super) fn of(method: &str) -> Self {
         let repeatable = ["GET", "HEAD", "OPTIONS", "PUT", "DELETE", "TRACE"].contains(&method);
         Self { method: if method == "HEAD" { Method::Head } else { Method::Get }, repeatable }
     }
@@ -69,9 +77,11 @@ impl Requests {
         let shapes: Vec<_> =
             stream.requests.iter().map(|shape| Prepared::new(shape, stream, target)).collect();
         let replay = match &stream.arrivals {
-            Arrivals::Replay { requests } => {
-                Some(Replay { requests: Arc::clone(requests), tail: replay_tail(stream, target) })
-            }
+            Arrivals::Replay { requests } => Some(Replay {
+                requests: Arc::clone(requests),
+                tail: replay_tail(stream, target),
+                http2: over_http2(stream, || http2::Request::of_replay(stream, target)),
+            }),
             Arrivals::Open { .. } | Arrivals::Closed { .. } | Arrivals::Sessions { .. } => None,
         };
         Self {
@@ -81,7 +91,13 @@ impl Requests {
             clients: stream.clients.count.max(1),
             source: stream.clients.source.and_then(source_range),
             replay,
+            over_http2: stream.protocol.is_http2(),
         }
+    }
+
+    /// Whether they go over HTTP/2.
+    pub(super) const fn over_http2(&self) -> bool {
+        self.over_http2
     }
 
     /// The client whose turn it is.
@@ -113,14 +129,25 @@ impl Requests {
         }
         scratch.clear();
         let key = shape.key(&mut rng);
-        for piece in &shape.pieces {
-            match piece {
-                Piece::Bytes(bytes) => scratch.extend_from_slice(bytes),
-                Piece::Key => write_number(scratch, key),
-                Piece::Client => write_number(scratch, client),
-            }
-        }
+        fill(&shape.pieces, (key, client), scratch);
         (scratch, shape.kind)
+    }
+
+    /// The same request for HTTP/2; `None`: that cannot carry it.
+    pub(super) fn over(
+        &self,
+        number: u64,
+        client: u32,
+        scratch: &mut Vec<u8>,
+    ) -> Option<http2::Asked> {
+        if let Some(replay) = &self.replay {
+            let index = usize::try_from(number).unwrap_or(usize::MAX);
+            return replay.http2.as_ref()?.replayed(replay.requests.get(index)?);
+        }
+        let mut rng = Rng::with_seed(mix(self.seed, number));
+        let shape = self.draw(&mut rng)?;
+        let key = shape.key(&mut rng);
+        shape.http2.as_ref()?.asked((key, client), scratch)
     }
 
     /// Draws a shape by weight.
@@ -146,7 +173,7 @@ impl Prepared {
             push(&mut pieces, &format!("Host: {}\r\n", target.host));
         }
         if !has("user-agent") {
-            push(&mut pieces, USER_AGENT);
+            push(&mut pieces, &format!("User-Agent: {USER_AGENT}\r\n"));
         }
         for (name, value) in &shape.headers {
             push(&mut pieces, &format!("{name}: {value}\r\n"));
@@ -159,7 +186,8 @@ impl Prepared {
         push(&mut pieces, "\r\n");
         push_bytes(&mut pieces, &shape.body);
         let kind = Kind::of(&shape.method);
-        Self { weight: u64::from(shape.weight), keys: shape.keys, pieces, kind }
+        let http2 = over_http2(stream, || http2::Request::new(shape, stream, target));
+        Self { weight: u64::from(shape.weight), keys: shape.keys, pieces, kind, http2 }
     }
 
     fn key(&self, rng: &mut Rng) -> u32 {
@@ -184,11 +212,20 @@ impl Replay {
     }
 }
 
-const USER_AGENT: &str = "User-Agent: tidegate-load\r\n";
+pub(super) const USER_AGENT: &str = "tidegate-load";
+
+/// What HTTP/2 needs, where it is spoken.
+fn over_http2(
+    stream: &Stream,
+    make: impl FnOnce() -> Option<http2::Request>,
+) -> Option<Box<http2::Request>> {
+    if stream.protocol.is_http2() { make().map(Box::new) } else { None }
+}
 
 fn replay_tail(stream: &Stream, target: &Target) -> Vec<u8> {
     let fields = common_fields(stream).replace("{client}", "0");
-    format!(" HTTP/1.1\r\nHost: {}\r\n{USER_AGENT}{fields}\r\n", target.host).into_bytes()
+    let agent = format!("User-Agent: {USER_AGENT}\r\n");
+    format!(" HTTP/1.1\r\nHost: {}\r\n{agent}{fields}\r\n", target.host).into_bytes()
 }
 
 /// The client's key, and whether the connection stays open.
@@ -204,8 +241,19 @@ fn common_fields(stream: &Stream) -> String {
     fields
 }
 
+/// Appends a template, filled in for a key and a client.
+pub(super) fn fill(pieces: &[Piece], (key, client): (u32, u32), out: &mut Vec<u8>) {
+    for piece in pieces {
+        match piece {
+            Piece::Bytes(bytes) => out.extend_from_slice(bytes),
+            Piece::Key => write_number(out, key),
+            Piece::Client => write_number(out, client),
+        }
+    }
+}
+
 /// Appends a text, its `{key}` and `{client}` to be filled in.
-fn push(pieces: &mut Vec<Piece>, text: &str) {
+pub(super) fn push(pieces: &mut Vec<Piece>, text: &str) {
     let mut rest = text;
     loop {
         let found = [("{key}", Piece::Key), ("{client}", Piece::Client)]

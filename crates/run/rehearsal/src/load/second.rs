@@ -53,6 +53,8 @@ pub struct StreamSecond {
     pub in_flight: u64,
     /// Connections open at the end of the second, idle ones included.
     pub open: u64,
+    /// Messages of complete answers of gRPC.
+    pub messages: u64,
     /// Complete answers by status.
     pub by_status: BTreeMap<u16, u64>,
     /// Complete answers by the server's name in [`super::Options::server_header`]; `none` without.
@@ -63,6 +65,8 @@ pub struct StreamSecond {
     pub latency: Latencies,
     /// Of every complete answer, from when its try was due.
     pub latency_all: Latencies,
+    /// Of complete answers of gRPC, from when the try was due to the first message.
+    pub first_message: Latencies,
     /// Of the generator itself: from when a request was due to when it began to send it.
     pub lateness: Latencies,
 }
@@ -101,6 +105,7 @@ impl StreamSecond {
             (&mut self.ok, other.ok),
             (&mut self.failed, other.failed),
             (&mut self.answered, other.answered),
+            (&mut self.messages, other.messages),
         ] {
             *own += others;
         }
@@ -115,6 +120,7 @@ impl StreamSecond {
         }
         self.latency.merge(&other.latency);
         self.latency_all.merge(&other.latency_all);
+        self.first_message.merge(&other.first_message);
         self.lateness.merge(&other.lateness);
     }
 

@@ -29,59 +29,82 @@ impl Token {
     }
 }
 
-#[derive(Debug, Default)]
-struct Slot {
+#[derive(Debug)]
+struct Slot<T> {
     generation: u32,
-    connection: Option<Connection>,
+    value: Option<T>,
 }
 
-/// All connections of a thread.
-#[derive(Debug, Default)]
-pub(super) struct Slots {
-    slots: Vec<Slot>,
+/// All connections of a thread, or whatever else it has many of.
+#[derive(Debug)]
+pub(super) struct Slots<T = Connection> {
+    slots: Vec<Slot<T>>,
     free: Vec<usize>,
 }
 
-impl Slots {
-    pub(super) fn insert(&mut self, connection: Connection) -> Token {
+impl<T> Default for Slots<T> {
+    fn default() -> Self {
+        Self { slots: Vec::new(), free: Vec::new() }
+    }
+}
+
+impl<T> Slots<T> {
+    pub(super) fn insert(&mut self, value: T) -> Token {
         let slot = self.free.pop().unwrap_or_else(|| {
-            self.slots.push(Slot::default());
+            self.slots.push(Slot { generation: 0, value: None });
             self.slots.len() - 1
         });
         let entry = &mut self.slots[slot];
-        entry.connection = Some(connection);
+        entry.value = Some(value);
         Token { slot, generation: entry.generation }
     }
 
-    pub(super) fn remove(&mut self, slot: usize) -> Option<Connection> {
+    pub(super) fn remove(&mut self, slot: usize) -> Option<T> {
         let entry = self.slots.get_mut(slot)?;
-        let connection = entry.connection.take()?;
+        let value = entry.value.take()?;
         entry.generation = entry.generation.wrapping_add(1);
         self.free.push(slot);
-        Some(connection)
+        Some(value)
     }
 
-    pub(super) fn get(&mut self, slot: usize) -> Option<&mut Connection> {
-        self.slots.get_mut(slot)?.connection.as_mut()
+    pub(super) fn get(&mut self, slot: usize) -> Option<&mut T> {
+        self.slots.get_mut(slot)?.value.as_mut()
     }
 
-    /// The connection that the token names, if it is still there.
-    pub(super) fn named(&mut self, token: Token) -> Option<&mut Connection> {
+    /// What the token names, if it is still there.
+    pub(super) fn named(&mut self, token: Token) -> Option<&mut T> {
         let entry = self.slots.get_mut(token.slot)?;
-        if entry.generation == token.generation { entry.connection.as_mut() } else { None }
+        if entry.generation == token.generation { entry.value.as_mut() } else { None }
     }
 
     pub(super) fn token(&self, slot: usize) -> Option<Token> {
-        let entry = self.slots.get(slot).filter(|entry| entry.connection.is_some())?;
+        let entry = self.slots.get(slot).filter(|entry| entry.value.is_some())?;
         Some(Token { slot, generation: entry.generation })
     }
 
+    /// How many slots there are, used or not.
+    pub(super) const fn len(&self) -> usize {
+        self.slots.len()
+    }
+
+    /// The slot that the next one gets.
+    pub(super) fn vacant(&self) -> usize {
+        self.free.last().copied().unwrap_or(self.slots.len())
+    }
+
+    /// The slots of those that are so.
+    pub(super) fn that(&self, is_so: impl Fn(&T) -> bool) -> impl Iterator<Item = usize> {
+        let slots = self.slots.iter().enumerate();
+        slots.filter_map(move |(slot, entry)| {
+            entry.value.as_ref().filter(|it| is_so(it)).map(|_| slot)
+        })
+    }
+}
+
+impl Slots<Connection> {
     /// The slots of a stream's connections.
     pub(super) fn of_stream(&self, stream: usize) -> Vec<usize> {
-        let of_stream = |slot: &Slot| {
-            slot.connection.as_ref().is_some_and(|connection| connection.stream == stream)
-        };
-        (0..self.slots.len()).filter(|&slot| of_stream(&self.slots[slot])).collect()
+        self.that(|connection| connection.stream == stream).collect()
     }
 
     fn rests(&mut self, token: Token) -> bool {

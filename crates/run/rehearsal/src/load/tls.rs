@@ -6,7 +6,7 @@ use std::sync::Arc;
 use model::Name;
 use model::configuration::PoolTls;
 use rustls::pki_types::ServerName;
-use rustls::{CertificateError, ClientConfig, ClientConnection};
+use rustls::{AlertDescription, CertificateError, ClientConfig, ClientConnection};
 
 use super::answer::{Answer, Cause, Reading};
 use super::{LoadError, TlsTarget};
@@ -18,6 +18,8 @@ const PLAIN_BYTES: usize = 16_384;
 #[derive(Debug)]
 pub(super) struct Settings {
     config: Arc<ClientConfig>,
+    /// The same with HTTP/2 as the only protocol.
+    http2: Arc<ClientConfig>,
     server_name: ServerName<'static>,
 }
 
@@ -27,9 +29,13 @@ impl Settings {
             server_name: Some(Name::from(target.server_name.as_str())),
             roots: target.roots.clone(),
             verify: target.verify,
+            certificate: None,
         };
         let config = net::tls::client(&settings)?;
-        Ok(Self { config, server_name: net::tls::server_name(&target.server_name)? })
+        let mut http2 = ClientConfig::clone(&config);
+        http2.alpn_protocols = vec![b"h2".to_vec()];
+        let http2 = Arc::new(http2);
+        Ok(Self { config, http2, server_name: net::tls::server_name(&target.server_name)? })
     }
 }
 
@@ -41,7 +47,15 @@ pub(super) struct Tls {
 
 impl Tls {
     pub(super) fn new(settings: &Settings) -> Result<Self, Cause> {
-        let config = Arc::clone(&settings.config);
+        Self::with(Arc::clone(&settings.config), settings)
+    }
+
+    /// For HTTP/2.
+    pub(super) fn for_http2(settings: &Settings) -> Result<Self, Cause> {
+        Self::with(Arc::clone(&settings.http2), settings)
+    }
+
+    fn with(config: Arc<ClientConfig>, settings: &Settings) -> Result<Self, Cause> {
         let connection = ClientConnection::new(config, settings.server_name.clone());
         let mut connection = connection.map_err(|_refused| Cause::Tls)?;
         // A request is bounded by its shape, and must not be cut.
@@ -62,40 +76,61 @@ impl Tls {
         Ok(())
     }
 
+    /// Whether the handshake is done. An error: it did not agree on HTTP/2.
+    pub(super) fn speaks_http2(&self) -> Result<bool, Cause> {
+        match self.connection.alpn_protocol() {
+            _ if self.connection.is_handshaking() => Ok(false),
+            Some(b"h2") => Ok(true),
+            Some(_) | None => Err(Cause::NotHttp2),
+        }
+    }
+
     /// Takes what arrived, and hands its plain bytes to the answer; true when that is complete.
     pub(super) fn take(
         &mut self,
-        mut bytes: &[u8],
+        bytes: &[u8],
         answer: &mut Answer,
         reading: &mut Reading,
     ) -> Result<bool, Cause> {
-        let mut plain = [0; PLAIN_BYTES];
         let mut complete = false;
+        let goodbye = self.open(bytes, |plain| {
+            complete = answer.take(plain, reading)?;
+            Ok(())
+        })?;
+        if goodbye {
+            answer.end()?;
+        }
+        Ok(complete || goodbye)
+    }
+
+    /// Takes what arrived, and hands on its plain bytes; true when the peer said goodbye.
+    pub(super) fn open(
+        &mut self,
+        mut bytes: &[u8],
+        mut hand_on: impl FnMut(&mut [u8]) -> Result<(), Cause>,
+    ) -> Result<bool, Cause> {
+        let mut plain = [0; PLAIN_BYTES];
         while !bytes.is_empty() {
             self.connection.read_tls(&mut bytes).map_err(|_broken| Cause::Tls)?;
             self.connection.process_new_packets().map_err(|error| cause(&error))?;
             loop {
                 match self.connection.reader().read(&mut plain) {
-                    // The peer said goodbye.
-                    Ok(0) => {
-                        answer.end()?;
-                        return Ok(true);
-                    }
-                    Ok(count) => {
-                        complete =
-                            answer.take(plain.get_mut(..count).unwrap_or_default(), reading)?;
-                    }
+                    Ok(0) => return Ok(true),
+                    Ok(count) => hand_on(plain.get_mut(..count).unwrap_or_default())?,
                     Err(error) if error.kind() == ErrorKind::WouldBlock => break,
                     Err(_) => return Err(Cause::Tls),
                 }
             }
         }
-        Ok(complete)
+        Ok(false)
     }
 }
 
 /// What a user can do something about is said in words of its own.
 fn cause(error: &rustls::Error) -> Cause {
+    if matches!(error, rustls::Error::AlertReceived(AlertDescription::NoApplicationProtocol)) {
+        return Cause::NotHttp2;
+    }
     let rustls::Error::InvalidCertificate(why) = error else { return Cause::Tls };
     let why = if matches!(why, CertificateError::UnknownIssuer) {
         "unknown issuer (--ca names one to trust)"

@@ -178,6 +178,22 @@ pub(super) struct AskedArguments {
     #[arg(long, value_name = "TEXT|@FILE")]
     pub(super) body: Option<String>,
 
+    /// Speak HTTP/2: by ALPN over https://, by prior knowledge over http://
+    #[arg(long)]
+    pub(super) http2: bool,
+
+    /// Speak gRPC over HTTP/2: the URL's path is /package.Service/Method, --message or --body the message
+    #[arg(long, conflicts_with = "http2")]
+    pub(super) grpc: bool,
+
+    /// Requests at once on one connection of HTTP/2 or gRPC
+    #[arg(long, value_name = "N", default_value_t = 100, value_parser = clap::value_parser!(u16).range(1..=10_000))]
+    pub(super) streams: u16,
+
+    /// The message of every gRPC request as hex:0a05... or base64:CgU...; without it an empty one
+    #[arg(long, value_name = "BYTES", requires = "grpc", conflicts_with = "body", value_parser = message)]
+    pub(super) message: Option<Bytes>,
+
     /// Different keys that {key} in a path or header stands for
     #[arg(long, value_name = "N", default_value_t = 1, value_parser = clap::value_parser!(u32).range(1..))]
     pub(super) keys: u32,
@@ -275,6 +291,13 @@ pub(super) struct SearchArguments {
     /// Space the requests as a Poisson process instead of evenly
     #[arg(long)]
     pub(super) poisson: bool,
+}
+
+/// Bytes that one argument stands for; an alias, since the parser takes a `Vec` for many arguments.
+pub(super) type Bytes = Vec<u8>;
+
+fn message(text: &str) -> Result<Bytes, String> {
+    settings::message_bytes(text)
 }
 
 /// `500/s`, `90/m`, or a number of requests per second.

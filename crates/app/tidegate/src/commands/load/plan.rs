@@ -8,7 +8,8 @@ use std::time::Duration;
 
 use model::Name;
 use model::load::{
-    Arrivals, Clients, Keys, LoadPlan, Reconnect, RequestShape, Retries, Spacing, Stage, Stream,
+    Arrivals, Clients, Keys, LoadPlan, Protocol, Reconnect, RequestShape, Retries, Spacing, Stage,
+    Stream,
 };
 use rehearsal::load::Target;
 use rehearsal::load::replay::{self, LINES_MAX, Replaying};
@@ -69,7 +70,11 @@ pub(super) fn stream(
     target: &mut Target,
 ) -> Result<Stream, Refused> {
     let headers = headers(asked, target)?;
-    let body = body(asked.body.as_deref())?;
+    let protocol = protocol(asked);
+    let body = match &asked.message {
+        Some(message) => Arc::from(message.as_slice()),
+        None => body(asked.body.as_deref())?,
+    };
     let keys = Keys { count: asked.keys, hot_share: asked.hot_share };
     let requests = if matches!(arrivals, Arrivals::Replay { .. }) {
         if !asked.request.is_empty() || asked.body.is_some() {
@@ -88,7 +93,8 @@ pub(super) fn stream(
             keys,
         };
         if asked.request.is_empty() {
-            vec![shape(1, if body.is_empty() { "GET" } else { "POST" }, path)]
+            let posts = protocol == Protocol::Grpc || !body.is_empty();
+            vec![shape(1, if posts { "POST" } else { "GET" }, path)]
         } else if path != "/" {
             let why = format!(
                 "the URL says {path} and --request says what else is asked: end the URL with its port"
@@ -113,11 +119,21 @@ pub(super) fn stream(
             key: field_value(&asked.key)?,
             source: asked.sources,
         },
+        protocol,
+        streams_max: usize::from(asked.streams),
         keep_alive: !asked.no_keep_alive,
         timeout: asked.timeout,
         retries: Retries::default(),
         in_flight_max: asked.in_flight_max,
     })
+}
+
+const fn protocol(asked: &AskedArguments) -> Protocol {
+    match (asked.grpc, asked.http2) {
+        (true, _) => Protocol::Grpc,
+        (false, true) => Protocol::Http2,
+        (false, false) => Protocol::Http1,
+    }
 }
 
 /// The ranges that the model demands.

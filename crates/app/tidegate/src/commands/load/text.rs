@@ -132,6 +132,9 @@ fn latencies(report: &Report, colour: bool) -> String {
     if report.all.answered != report.all.ok {
         rows.push(row("every answer", &report.all.latency_all));
     }
+    if let Some(first_message) = &report.all.first_message {
+        rows.push(row("first message", first_message));
+    }
     rows.push(row("own lateness", &report.generator.lateness));
     table(&["LATENCY", ">P50", ">P90", ">P99", ">P99.9", ">MAX"], &rows, colour)
 }

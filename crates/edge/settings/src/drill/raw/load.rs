@@ -41,7 +41,7 @@ pub(super) struct RawStream {
     /// file of a load alone. `stages` last as long as they say.
     #[schemars(rename = "for")]
     lasting: Option<RawDuration>,
-    /// What is asked, each a method and a target or a table; drawn by weight. At most 64.
+    /// What is asked, each a method and a target or a table; drawn by weight. At most 64; gRPC needs one.
     #[schemars(length(min = 1, max = 64), extend("default" = ["GET /"]))]
     requests: Option<Vec<RawRequest>>,
     /// Different clients, who take turns.
@@ -62,12 +62,26 @@ pub(super) struct RawStream {
     /// tries at once, or a table.
     #[schemars(extend("default" = 0))]
     retries: Option<RawRetries>,
+    /// What the clients speak: HTTP/2 in the clear by prior knowledge, over TLS by ALPN; gRPC over it.
+    #[schemars(extend("default" = "http1"))]
+    protocol: Option<RawLoadProtocol>,
+    /// Requests at once on one connection of `http2` or `grpc`; a server that allows fewer has fewer.
+    #[schemars(range(min = 1, max = 10_000), extend("default" = 100))]
+    streams: Option<u32>,
     /// Whether connections are used again.
     #[schemars(extend("default" = true))]
     keep_alive: Option<bool>,
     /// Requests under way at once; those due beyond are dropped and counted as failed.
     #[schemars(range(min = 1, max = 18_000), extend("default" = 10_000))]
     in_flight: Option<u32>,
+}
+
+#[derive(JsonSchema)]
+#[schemars(rename_all = "kebab-case")]
+enum RawLoadProtocol {
+    Http1,
+    Http2,
+    Grpc,
 }
 
 #[derive(JsonSchema)]
@@ -107,7 +121,7 @@ enum RawRequest {
 #[derive(JsonSchema)]
 #[schemars(deny_unknown_fields)]
 struct RawRequestTable {
-    /// A target for GET, or a method and a target. Each `{key}` is replaced by a key.
+    /// A target for GET (in gRPC for POST), or a method and a target. Each `{key}` is replaced by a key.
     #[schemars(extend("examples" = ["/item/{key}", "POST /cart"]))]
     target: String,
     /// How often, relative to the others.
@@ -118,6 +132,9 @@ struct RawRequestTable {
     /// The length of the body, up to 64KiB.
     #[schemars(extend("default" = 0))]
     body_bytes: Option<RawSize>,
+    /// The message of a gRPC request, up to 64KiB. By default it is empty.
+    #[schemars(extend("examples" = ["hex:0a05 68656c6c6f", "base64:CgVoZWxsbw=="]))]
+    message: Option<String>,
     /// Different keys: users, products, anything a server may be chosen by.
     #[schemars(range(min = 1), extend("default" = 1))]
     keys: Option<u32>,

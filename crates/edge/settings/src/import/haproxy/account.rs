@@ -21,6 +21,8 @@ pub(super) struct Account {
     pub(super) servers: usize,
     /// Addresses to listen on so far.
     pub(super) addresses: usize,
+    /// Server names of front ends of plain TCP so far.
+    pub(super) server_names: usize,
     spent: usize,
     /// Files and findings.
     pub(super) ledger: Ledger,

@@ -311,6 +311,12 @@ fn split_comparison(name: &str) -> (&str, &str) {
 
 const ENDS_AT_SEGMENT: &str = "a prefix ends at a segment here: `/api` is not one of `/apix`";
 const MINDS_CASE: &str = "paths mind upper and lower case here";
+const PARTS_OF_PATHS: &str = "routes compare whole paths and prefixes, not how a path ends or what \
+                              is within it: list the paths, or let the server decide";
+const PARTS_OF_HOSTS: &str = "routes compare whole hosts and their endings, not how a host begins or \
+                              what is within it: list the hosts with `hdr(host)`";
+const PARTS_OF_HEADERS: &str = "routes compare whole values of headers, not parts of them: list the \
+                                values with `hdr`, or ask only whether the header is there";
 const ONE_LABEL: &str = "a wildcard stands for exactly one label here";
 
 fn path(criterion: &Criterion<'_>) -> Outcome {
@@ -340,6 +346,7 @@ fn path(criterion: &Criterion<'_>) -> Outcome {
                     }
                 }
             }
+            ("end" | "sub", _) => return Err(PARTS_OF_PATHS.to_owned()),
             (comparison, fetch) => {
                 return Err(format!("routes cannot compare `{fetch}` as `{comparison}`"));
             }
@@ -408,6 +415,11 @@ fn host(criterion: &Criterion<'_>) -> Outcome {
                 cells.push(Cell::of_host(Host::Wildcard(format!(".{text}"))));
                 cells.push(Cell::of_host(name));
             }
+            // Nothing but a port follows the colon.
+            ("beg", _) if value.contains(':') => {
+                cells.push(Cell::of_host(exact(value)?));
+            }
+            ("beg" | "sub", _) => return Err(PARTS_OF_HOSTS.to_owned()),
             ("found", _) => return Ok(always()),
             (comparison, _) => {
                 return Err(format!("routes cannot compare the host as `{comparison}`"));
@@ -456,6 +468,9 @@ fn header(criterion: &Criterion<'_>) -> Outcome {
     if is_presence {
         let expression = Expression::Is(Cell::of_header(name, None));
         return Ok(Asked { expression, difference: None });
+    }
+    if matches!(*comparison, "beg" | "end" | "sub") {
+        return Err(PARTS_OF_HEADERS.to_owned());
     }
     if counts || *comparison != "str" {
         return Err(format!("routes cannot compare headers as `{comparison}`"));

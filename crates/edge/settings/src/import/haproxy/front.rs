@@ -35,11 +35,12 @@ struct Front<'p, 's> {
     limits: Vec<Limit>,
 }
 
-/// Listeners and routes.
+/// Listeners and routes. `names`: those of listeners.
 pub(super) fn fronts(
     live: &[&Proxy<'_>],
     world: &World<'_>,
     (global, files): (&Global, &dyn Files),
+    names: &mut Names,
     account: &mut Account,
 ) -> (Vec<Table>, Vec<Table>) {
     let mut fronts = Vec::new();
@@ -52,8 +53,8 @@ pub(super) fn fronts(
         }
     }
     let Some(main) = main(&fronts) else { return (Vec::new(), Vec::new()) };
-    let shared = Shared { global, is_forwarding: is_forwarding(live, account), files };
-    let mut names = Names::default();
+    let shared =
+        Shared { global, is_forwarding: is_forwarding(live, account), files, passed: None };
     let mut listeners = Vec::new();
     // Front ends that answer alike: one of them, and the names of the listeners of all.
     let mut groups: Vec<(&Front<'_, '_>, Vec<String>)> = vec![(main, Vec::new())];

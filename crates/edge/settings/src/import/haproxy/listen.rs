@@ -3,15 +3,17 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::path::Path;
 
-use super::super::Files;
 use super::super::writer::Value;
+use super::super::{Files, Place};
 use super::account::Account;
 use super::global::Global;
 use super::items::Line;
 use super::keywords::Treatment::{Ignored, Own, Refused};
 use super::options::{self, Choice, Known};
 use super::pool::{Table, timeout};
+use super::protocol;
 use super::proxy::Proxy;
+use super::tcp::Passed;
 use super::units::number;
 
 /// Addresses of one `bind` line, at most: a range of ports may name thousands.
@@ -25,13 +27,16 @@ const SOCKETS: &str = "the door sets its sockets up by itself";
 const UNIX: &str = "it is about Unix sockets";
 const NAMES: &str = "it only names or numbers the listener";
 const CLIENTS: &str = "the door asks clients for no certificate";
-const QUIC: &str = "the door speaks HTTP/1.1 over TCP";
+const QUIC: &str = "the door speaks HTTP/1.1 and HTTP/2 over TCP";
 
 const OWN: &[Known] = &[
+    ("accept-proxy", 0, Own),
+    ("alpn", 1, Own),
     ("crt", 1, Own),
     ("default-crt", 1, Own),
     ("force-tlsv13", 0, Own),
     ("maxconn", 1, Own),
+    ("no-alpn", 0, Own),
     ("no-tlsv12", 0, Own),
     ("proto", 1, Own),
     ("ssl", 0, Own),
@@ -42,7 +47,6 @@ const OWN: &[Known] = &[
 
 const IGNORED: &[Known] = &[
     ("allow-0rtt", 0, Ignored(LIBRARY)),
-    ("alpn", 1, Ignored(QUIC)),
     ("backlog", 1, Ignored(SOCKETS)),
     ("ca-file", 1, Ignored(CLIENTS)),
     ("ca-ignore-err", 1, Ignored(CLIENTS)),
@@ -71,13 +75,12 @@ const IGNORED: &[Known] = &[
     ("name", 1, Ignored(NAMES)),
     ("nbconn", 1, Ignored(SOCKETS)),
     ("nice", 1, Ignored(SOCKETS)),
-    ("no-alpn", 0, Ignored(QUIC)),
     ("no-ca-names", 0, Ignored(CLIENTS)),
     ("no-sslv3", 0, Ignored("the door speaks TLS 1.2 and 1.3 only, as this asks")),
     ("no-tls-tickets", 0, Ignored(LIBRARY)),
     ("no-tlsv10", 0, Ignored("the door speaks TLS 1.2 and 1.3 only, as this asks")),
     ("no-tlsv11", 0, Ignored("the door speaks TLS 1.2 and 1.3 only, as this asks")),
-    ("npn", 1, Ignored(QUIC)),
+    ("npn", 1, Ignored("clients agree on HTTP/2 by ALPN")),
     ("ocsp-update", 1, Ignored(LIBRARY)),
     ("prefer-client-ciphers", 0, Ignored(LIBRARY)),
     ("process", 1, Ignored(SOCKETS)),
@@ -102,7 +105,6 @@ const IGNORED: &[Known] = &[
 
 const REFUSED: &[Known] = &[
     ("accept-netscaler-cip", 1, Refused("the door reads no addresses from in front of a request")),
-    ("accept-proxy", 0, Refused("the door does not read the PROXY protocol")),
     ("ca-sign-file", 1, Refused("the door makes no certificates")),
     ("ca-sign-pass", 1, Refused("the door makes no certificates")),
     ("crt-list", 1, Refused("name the certificates in the listener's `tls.certificates`")),
@@ -208,6 +210,8 @@ pub(super) struct Shared<'a> {
     pub(super) is_forwarding: bool,
     /// The files, for certificates.
     pub(super) files: &'a dyn Files,
+    /// Where connections lead, when they are passed on unread.
+    pub(super) passed: Option<&'a Passed>,
 }
 
 /// The listeners of a proxy. `names` gives each its name.
@@ -218,48 +222,76 @@ pub(super) fn listeners(
     names: &mut dyn FnMut(&str) -> String,
     account: &mut Account,
 ) -> Vec<Table> {
-    let timeouts = timeouts(proxy, account);
+    let timeouts = match shared.passed {
+        Some(passed) => passed.timeouts(proxy, account),
+        None => timeouts(proxy, account),
+    };
     let connections = proxy.set("maxconn").and_then(|line| {
         let limit = number(line.text(1)).filter(|n| (1..=u64::from(u32::MAX)).contains(n));
         account.result(line.item, limit.ok_or("this is no number the door takes"))
     });
+    let refuses_upgrades = shared.passed.is_none() && protocol::refuses_upgrades(proxy, account);
     let mut tables = Vec::new();
     for bind in binds {
-        let tls = tls(bind, shared, account);
+        let place = bind.line.place();
         let own = options::last(&bind.choices, "maxconn").and_then(|choice| {
             account.result(
                 choice.item,
                 number(&choice.value).filter(|n| *n > 0).ok_or("this is not a number"),
             )
         });
-        if let Some(choice) = options::last(&bind.choices, "proto") {
-            let is_known = choice.value == "h1";
-            account.result(choice.item, if is_known { Ok(()) } else { Err(QUIC) });
-        }
+        let tls = tls(bind, shared, account);
+        let mut keys: Vec<(&'static str, Value, Place)> =
+            tls.map(|tls| ("tls", tls, place.clone())).into_iter().collect();
+        keys.extend(spoken(proxy, (bind, binds), (shared, refuses_upgrades), account));
         for choice in &bind.choices {
             if !account.items.is_settled(choice.item) {
                 account.items.ignored(choice.item, "the listener has no `ssl`");
             }
         }
-        let place = bind.line.place();
+        // HAProxy has no limit on bodies.
+        let body = || ("body".to_owned(), Value::bytes(1 << 60).here());
+        let mut limits: Vec<_> = shared.passed.is_none().then(body).into_iter().collect();
+        let limit = own.or(connections);
+        limits.extend(limit.map(|n| ("connections".to_owned(), Value::Integer(n).here())));
+        keys.push(("limits", Value::Table(limits), place.clone()));
+        keys.push(("timeouts", timeouts.clone(), place.clone()));
         for address in &bind.addresses {
-            // HAProxy has no limit on bodies.
-            let mut limits = vec![("body".to_owned(), Value::bytes(1 << 60).here())];
-            if let Some(limit) = own.or(connections) {
-                limits.push(("connections".to_owned(), Value::Integer(limit).here()));
-            }
-            let style = if shared.is_forwarding { "x-forwarded" } else { "off" };
-            let mut keys = vec![("address", Value::text(address.to_string()), place.clone())];
-            keys.extend(tls.clone().map(|tls| ("tls", tls, place.clone())));
-            keys.push(("forwarded", Value::text(style), place.clone()));
-            keys.push(("limits", Value::Table(limits), place.clone()));
-            keys.push(("timeouts", timeouts.clone(), place.clone()));
-            let name = names(proxy.name());
-            let path = vec!["listen".to_owned(), name];
+            let address = ("address", Value::text(address.to_string()), place.clone());
+            let keys = std::iter::once(address).chain(keys.iter().cloned()).collect();
+            let path = vec!["listen".to_owned(), names(proxy.name())];
             tables.push(Table { path, place: place.clone(), keys });
         }
     }
     tables
+}
+
+/// What clients say before their requests, and what servers are told of them.
+fn spoken(
+    proxy: &Proxy<'_>,
+    (bind, binds): (&Bind<'_>, &[Bind<'_>]),
+    (shared, refuses_upgrades): (&Shared<'_>, bool),
+    account: &mut Account,
+) -> Vec<(&'static str, Value, Place)> {
+    let place = bind.line.place();
+    let mut keys = Vec::new();
+    let trusted = protocol::trusted(proxy, (bind, binds), account);
+    if !trusted.is_empty() {
+        let networks = trusted.into_iter().map(|network| Value::text(network).here()).collect();
+        keys.push(("proxy_protocol", Value::Boolean(true), place.clone()));
+        keys.push(("trusted_proxies", Value::Array(networks), place.clone()));
+    }
+    match shared.passed {
+        Some(passed) => keys.extend(passed.keys(bind, account)),
+        None => {
+            if !protocol::http2(bind, refuses_upgrades, account) {
+                keys.push(("http2", Value::Boolean(false), place.clone()));
+            }
+            let style = if shared.is_forwarding { "x-forwarded" } else { "off" };
+            keys.push(("forwarded", Value::text(style), place));
+        }
+    }
+    keys
 }
 
 /// What HAProxy waits for: the head, the next request, the next bytes.
@@ -269,7 +301,7 @@ fn timeouts(proxy: &Proxy<'_>, account: &mut Account) -> Value {
     let keep_alive = timeout(proxy, "timeout http-keep-alive", account);
     let handshake = timeout(proxy, "timeout client-hs", account);
     let mut entries = Vec::new();
-    let mut add = |key: &str, time: Option<(u64, super::super::Place)>| {
+    let mut add = |key: &str, time: Option<(u64, Place)>| {
         if let Some((ms, place)) = time {
             entries.push((key.to_owned(), Value::duration_ms(ms).at(&place)));
         }

@@ -4,7 +4,7 @@
 //! (`pool`, `listen`) and rules (`rules`, `acl`), rules routes (`routes`). A request to HAProxy is
 //! decided by the listener it came in at, and by rules in their order; here the most specific
 //! route decides, of those for its listener. So each front end has routes of its own, and those
-//! that answer alike share theirs.
+//! that answer alike share theirs. Proxies of plain TCP have no routes (`tcp`).
 //! Invariant: what becomes of a line is said once, and never left out (`items`).
 
 mod account;
@@ -21,6 +21,7 @@ mod limit;
 mod listen;
 mod options;
 mod pool;
+mod protocol;
 mod proxy;
 mod regex;
 mod replace;
@@ -29,6 +30,7 @@ mod rules;
 mod section;
 mod server;
 mod settle;
+mod tcp;
 mod units;
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -58,7 +60,7 @@ pub(super) fn import(path: &Path, files: &dyn Files) -> Imported {
     let mut targets = BTreeMap::new();
     for proxy in live.iter().filter(|proxy| proxy.section.kind.has_servers()) {
         let name = names.unique(proxy.name());
-        let target = match pool::pool(proxy, &name, &global, &mut account) {
+        let target = match pool::pool(proxy, &name, (&global, None), &mut account) {
             Some(table) => {
                 pools.push(table);
                 Target::Pool(name)
@@ -68,7 +70,16 @@ pub(super) fn import(path: &Path, files: &dyn Files) -> Imported {
         targets.insert(proxy.name().to_owned(), (target, (*proxy).clone()));
     }
     let world = World { targets };
-    let (listeners, routes) = front::fronts(&live, &world, (&global, files), &mut account);
+    let mut listener_names = Names::default();
+    let (mut listeners, routes) =
+        front::fronts(&live, &world, (&global, files), &mut listener_names, &mut account);
+    let is_passed = |proxy: &&proxy::Proxy<'_>| proxy.is_tcp() && !proxy.is_disabled();
+    let passed: Vec<&proxy::Proxy<'_>> =
+        proxies.iter().filter(is_passed).filter(|proxy| !settle::is_stats(proxy)).collect();
+    let (more_listeners, more_pools) =
+        tcp::tables(&passed, (&global, files), (&mut listener_names, &mut names), &mut account);
+    listeners.extend(more_listeners);
+    pools.extend(more_pools);
     settle::after(&sections, &mut account);
 
     let mut toml = Toml::default();

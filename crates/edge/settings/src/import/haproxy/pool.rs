@@ -10,6 +10,7 @@ use super::check;
 use super::global::Global;
 use super::items::Line;
 use super::options::Choice;
+use super::protocol;
 use super::proxy::{Proxy, is_keyword};
 use super::server::{self, Server, shared};
 use super::units::{number, timeout_ms};
@@ -26,11 +27,12 @@ pub(super) struct Table {
     pub(super) keys: Vec<(&'static str, Value, Place)>,
 }
 
-/// The pool of a proxy; `None` when none of its servers can be taken over.
+/// The pool of a proxy; `None` when none of its servers can be taken over. `client`: how long
+/// connections to a pool of plain TCP may be silent by what their front ends say.
 pub(super) fn pool(
     proxy: &Proxy<'_>,
     name: &str,
-    global: &Global,
+    (global, client): (&Global, Option<(u64, Place)>),
     account: &mut Account,
 ) -> Option<Table> {
     let (servers, backups) = server::servers(proxy, account);
@@ -40,7 +42,7 @@ pub(super) fn pool(
     let checked = check::check(proxy, &servers, account);
     keys.extend(checked.map(|(value, place)| ("check", value, place)));
     keys.extend(tls(&servers, global, account).map(|value| ("tls", value, head.clone())));
-    keys.push(("timeouts", timeouts(proxy, account), head.clone()));
+    keys.push(("timeouts", timeouts(proxy, client, account), head.clone()));
     keys.extend(retries(proxy, account));
     keys.push(("ejection", ejection(&servers, account), head.clone()));
     let slow = shared(&servers, "slowstart", account);
@@ -53,12 +55,41 @@ pub(super) fn pool(
         keys.push(("in_flight_max", Value::Integer(limit), choice.place));
         keys.extend(queue_wait(proxy, account));
     }
-    keys.extend(idle(proxy, account));
+    keys.extend(protocols(proxy, &servers, account));
     settle_rest(proxy, &servers, account);
     if servers.is_empty() {
         return None;
     }
     Some(Table { path: vec!["pools".to_owned(), name.to_owned()], place: head, keys })
+}
+
+/// What is spoken with servers, and whether their connections are used again.
+fn protocols(
+    proxy: &Proxy<'_>,
+    servers: &[Server],
+    account: &mut Account,
+) -> Vec<(&'static str, Value, Place)> {
+    let told = protocol::told(servers, account);
+    let mut keys = Vec::new();
+    if proxy.is_http() {
+        match protocol::http2_to_servers(servers, told.is_some(), account) {
+            Some(choice) => {
+                keys.push(("protocol", Value::text("http2"), choice.place));
+                if let Some((_, _, line)) = idle(proxy, account) {
+                    let reason = "over HTTP/2 a connection has many requests";
+                    account.items.refused(line.item, reason);
+                }
+            }
+            None => keys
+                .extend(idle(proxy, account).map(|(key, value, line)| (key, value, line.place()))),
+        }
+    } else {
+        for choice in servers.iter().filter_map(|server| server.last("proto")) {
+            account.items.refused(choice.item, "connections are passed on as they come");
+        }
+    }
+    keys.extend(told.map(|(version, at)| ("proxy_protocol", Value::text(version), at.place)));
+    keys
 }
 
 fn listed(servers: &[Server], account: &mut Account) -> Value {
@@ -167,6 +198,13 @@ fn balance(
         ("first", _) => Err("the door fills no server before it uses the next"),
         _ => Err("the door knows no such algorithm"),
     });
+    let is_of_requests =
+        matches!(value, Ok(Value::Table(_))) && value != Ok(maglev(Value::text("client-address")));
+    let value = if is_of_requests && !proxy.is_http() {
+        Err("connections are hashed by the client's address alone")
+    } else {
+        value
+    };
     let value = account.result(line.item, value);
     // A refused algorithm leaves what HAProxy does without one.
     Some(("balance", value.unwrap_or_else(|| Value::text("round-robin")), place))
@@ -245,7 +283,7 @@ fn server_name(servers: &[Server], account: &mut Account) -> Option<String> {
     }
 }
 
-fn timeouts(proxy: &Proxy<'_>, account: &mut Account) -> Value {
+fn timeouts(proxy: &Proxy<'_>, client: Option<(u64, Place)>, account: &mut Account) -> Value {
     let connect = timeout(proxy, "timeout connect", account);
     let server = timeout(proxy, "timeout server", account);
     let tunnel =
@@ -257,10 +295,13 @@ fn timeouts(proxy: &Proxy<'_>, account: &mut Account) -> Value {
         }
     };
     add("connect", connect);
-    add("first_byte", server.clone());
-    add("progress", server.clone());
+    if proxy.is_http() {
+        add("first_byte", server.clone());
+        add("progress", server.clone());
+    }
     // Without one of its own a tunnel ends when neither side says anything for this long.
-    add("tunnel_idle", tunnel.or(server));
+    let silent = server.into_iter().chain(client).min_by_key(|(ms, _)| *ms);
+    add("tunnel_idle", tunnel.or(silent));
     Value::Table(entries)
 }
 
@@ -313,7 +354,8 @@ fn retries(proxy: &Proxy<'_>, account: &mut Account) -> Option<(&'static str, Va
     let count = line.and_then(|line| {
         account.result(line.item, number(line.text(1)).ok_or("this is not a number"))
     });
-    let on = proxy.set("retry-on");
+    // What is repeated once a connection is open are requests.
+    let on = proxy.set("retry-on").filter(|_| proxy.is_http());
     let place = line.or(on)?.place();
     let Some(on) = on.filter(|on| !on.texts(1).iter().all(|word| *word == "conn-failure")) else {
         if let Some(on) = on {
@@ -415,7 +457,7 @@ fn queue(proxy: &Proxy<'_>, maxconn: &Choice, servers: &[Server], account: &mut 
 }
 
 /// What says that connections to servers are not to be used again.
-fn idle(proxy: &Proxy<'_>, account: &mut Account) -> Option<(&'static str, Value, Place)> {
+fn idle<'s>(proxy: &Proxy<'s>, account: &mut Account) -> Option<(&'static str, Value, &'s Line)> {
     const MODES: [&str; 3] =
         ["option http-server-close", "option httpclose", "option http-keep-alive"];
     let is_mode =
@@ -430,7 +472,7 @@ fn idle(proxy: &Proxy<'_>, account: &mut Account) -> Option<(&'static str, Value
     }
     let line = line.or(reuse.filter(|line| line.text(1) == "never"))?;
     account.items.mapped(line.item);
-    Some(("idle_max", Value::Integer(0), line.place()))
+    Some(("idle_max", Value::Integer(0), line))
 }
 
 /// What has no place of its own above.
@@ -441,8 +483,6 @@ fn settle_rest(proxy: &Proxy<'_>, servers: &[Server], account: &mut Account) {
                 let reason = "the door bounds what waits by itself: twice what its servers take";
                 account.items.ignored(choice.item, reason);
             }
-            "proto" if choice.value == "h1" => account.items.mapped(choice.item),
-            "proto" => account.items.refused(choice.item, "the door speaks HTTP/1.1 to servers"),
             _ if !account.items.is_settled(choice.item) => {
                 account.items.ignored(choice.item, "a later one replaces it");
             }

@@ -97,6 +97,11 @@ impl<'s> Proxy<'s> {
         self.last("mode").is_some_and(|line| line.text(1) == "http")
     }
 
+    /// Whether it passes on connections as they come.
+    pub(super) fn is_tcp(&self) -> bool {
+        self.last("mode").is_none_or(|line| line.text(1) == "tcp")
+    }
+
     /// Whether it is turned off.
     pub(super) fn is_disabled(&self) -> bool {
         let switch = |line: &&Line| matches!(line.text(0), "disabled" | "enabled");

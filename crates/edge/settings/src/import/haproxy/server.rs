@@ -15,7 +15,8 @@ const CHECKED_BY_TRAFFIC: &str = "the door checks servers where it sends request
 const LIBRARY: &str = "the door speaks TLS 1.2 and 1.3 with the cipher suites of its library";
 const NO_QUEUE: &str =
     "the door finds by itself how many requests a server takes, and bounds what waits";
-const PROXY_PROTOCOL: &str = "the door does not send the PROXY protocol";
+const NO_TLVS: &str = "the door tells servers the addresses alone: `send-proxy-v2` without more";
+const SPOKEN: &str = "the door speaks HTTP/1.1 to servers, or HTTP/2 where `proto h2` says so";
 const AGENT: &str = "the door asks no agents";
 const SOCKETS: &str = "the door sets its sockets up by itself";
 const IS_DEFAULT: &str = "it asks for what is the default";
@@ -25,6 +26,7 @@ const OWN: &[Known] = &[
     ("backup", 0, Own),
     ("ca-file", 1, Own),
     ("check", 0, Own),
+    ("check-send-proxy", 0, Own),
     ("disabled", 0, Own),
     ("enabled", 0, Own),
     ("error-limit", 1, Own),
@@ -33,12 +35,17 @@ const OWN: &[Known] = &[
     ("maxconn", 1, Own),
     ("maxqueue", 1, Own),
     ("no-check", 0, Own),
+    ("no-check-send-proxy", 0, Own),
+    ("no-send-proxy", 0, Own),
+    ("no-send-proxy-v2", 0, Own),
     ("no-ssl", 0, Own),
     ("observe", 1, Own),
     ("on-error", 1, Own),
     ("proto", 1, Own),
     ("resolvers", 1, Own),
     ("rise", 1, Own),
+    ("send-proxy", 0, Own),
+    ("send-proxy-v2", 0, Own),
     ("slowstart", 1, Own),
     ("sni", 1, Own),
     ("ssl", 0, Own),
@@ -49,8 +56,8 @@ const OWN: &[Known] = &[
 
 const IGNORED: &[Known] = &[
     ("allow-0rtt", 0, Ignored(LIBRARY)),
-    ("alpn", 1, Ignored("the door speaks HTTP/1.1 to servers")),
-    ("check-alpn", 1, Ignored("the door speaks HTTP/1.1 to servers")),
+    ("alpn", 1, Ignored(SPOKEN)),
+    ("check-alpn", 1, Ignored(SPOKEN)),
     ("check-sni", 1, Ignored("checks use the name of the pool's `tls`")),
     ("check-ssl", 0, Ignored("checks use the pool's `tls`")),
     ("check-reuse-pool", 0, Ignored("a check has a connection of its own")),
@@ -74,10 +81,7 @@ const IGNORED: &[Known] = &[
     ("minconn", 1, Ignored(NO_QUEUE)),
     ("no-agent-check", 0, Ignored(IS_DEFAULT)),
     ("no-backup", 0, Ignored(IS_DEFAULT)),
-    ("no-check-send-proxy", 0, Ignored(IS_DEFAULT)),
     ("no-check-ssl", 0, Ignored(IS_DEFAULT)),
-    ("no-send-proxy", 0, Ignored(IS_DEFAULT)),
-    ("no-send-proxy-v2", 0, Ignored(IS_DEFAULT)),
     ("no-send-proxy-v2-ssl", 0, Ignored(IS_DEFAULT)),
     ("no-send-proxy-v2-ssl-cn", 0, Ignored(IS_DEFAULT)),
     ("no-ssl-reuse", 0, Ignored(LIBRARY)),
@@ -90,7 +94,7 @@ const IGNORED: &[Known] = &[
     ("no-tlsv13", 0, Ignored(LIBRARY)),
     ("no-verifyhost", 0, Ignored(IS_DEFAULT)),
     ("non-stick", 0, Ignored("the door keeps no tables of clients")),
-    ("npn", 1, Ignored("the door speaks HTTP/1.1 to servers")),
+    ("npn", 1, Ignored(SPOKEN)),
     ("pool-conn-name", 1, Ignored("idle connections are the pool's `idle_max`")),
     ("pool-low-conn", 1, Ignored("idle connections are the pool's `idle_max`")),
     ("pool-max-conn", 1, Ignored("idle connections are the pool's `idle_max`")),
@@ -128,8 +132,7 @@ const REFUSED: &[Known] = &[
     ("agent-port", 1, Refused(AGENT)),
     ("agent-send", 1, Refused(AGENT)),
     ("check-pool-conn-name", 1, Refused(CHECKED_BY_TRAFFIC)),
-    ("check-proto", 1, Refused("the door checks over HTTP/1.1")),
-    ("check-send-proxy", 0, Refused(PROXY_PROTOCOL)),
+    ("check-proto", 1, Refused("a check speaks what the pool speaks")),
     ("check-via-socks4", 0, Refused("the door dials servers itself")),
     ("crl-file", 1, Refused("the door reads no revocation lists")),
     ("crt", 1, Refused("the door shows servers no certificate of its own")),
@@ -141,13 +144,11 @@ const REFUSED: &[Known] = &[
     ("on-marked-down", 1, Refused("the door lets requests in flight end when a check fails")),
     ("on-marked-up", 1, Refused("the door lets requests in flight end when a check fails")),
     ("port", 1, Refused(CHECKED_BY_TRAFFIC)),
-    ("proxy-v2-options", 1, Refused(PROXY_PROTOCOL)),
+    ("proxy-v2-options", 1, Refused(NO_TLVS)),
     ("redir", 1, Refused("the door redirects by routes, not by servers")),
-    ("send-proxy", 0, Refused(PROXY_PROTOCOL)),
-    ("send-proxy-v2", 0, Refused(PROXY_PROTOCOL)),
-    ("send-proxy-v2-ssl", 0, Refused(PROXY_PROTOCOL)),
-    ("send-proxy-v2-ssl-cn", 0, Refused(PROXY_PROTOCOL)),
-    ("set-proxy-v2-tlv-fmt", 1, Refused(PROXY_PROTOCOL)),
+    ("send-proxy-v2-ssl", 0, Refused(NO_TLVS)),
+    ("send-proxy-v2-ssl-cn", 0, Refused(NO_TLVS)),
+    ("set-proxy-v2-tlv-fmt", 1, Refused(NO_TLVS)),
     ("socks4", 1, Refused("the door dials servers itself")),
     ("source", 1, Refused("the door dials from any address of its own")),
     ("track", 1, Refused("the door checks every pool by itself")),

@@ -14,8 +14,8 @@ pub(super) fn before(sections: &[Section], proxies: &[Proxy<'_>], account: &mut 
     for section in sections {
         match proxies.next_if(|proxy| std::ptr::eq(proxy.section, section)) {
             Some(proxy) if proxy.is_disabled() => ignore(section, "the proxy is disabled", account),
-            Some(proxy) if !proxy.is_http() => {
-                refuse(section, "the door has no pools of plain TCP yet", account);
+            Some(proxy) if !proxy.is_http() && !proxy.is_tcp() => {
+                refuse(section, "the door speaks HTTP, or passes on TCP", account);
             }
             Some(proxy) if is_stats(proxy) => {
                 ignore(section, "the door's own status is at its admin interface", account);
@@ -48,7 +48,8 @@ fn ignore(section: &Section, reason: &str, account: &mut Account) {
     }
 }
 
-fn refuse(section: &Section, reason: &str, account: &mut Account) {
+/// Refuses all lines of a section.
+pub(super) fn refuse(section: &Section, reason: &str, account: &mut Account) {
     for line in std::iter::once(&section.head).chain(&section.lines) {
         account.items.refused(line.item, reason);
     }
@@ -116,6 +117,10 @@ pub(super) fn after(sections: &[Section], account: &mut Account) {
                 is_keyword(line, "stick-table") || line.text(1).starts_with("track-sc");
             if is_of_table && !line.is_negated {
                 account.items.refused(line.item, keywords::NO_TABLES);
+                continue;
+            }
+            if is_keyword(line, "tcp-request") && !line.is_negated {
+                account.items.refused(line.item, keywords::RULES_OF_TCP);
                 continue;
             }
             if is_keyword(line, "http-request replace-path") && !line.is_negated {

@@ -66,13 +66,15 @@ pub(super) struct Context<'c, 't> {
 /// Conditions of one server, at most.
 const CONDITIONS_MAX: usize = 100;
 
+/// Directives that pass requests on to servers.
+pub(super) const PASSES: [&str; 2] = ["proxy_pass", "grpc_pass"];
+
 /// Directives that make content the door cannot make.
 const CONTENT: &[&str] = &[
     "stub_status",
     "fastcgi_pass",
     "uwsgi_pass",
     "scgi_pass",
-    "grpc_pass",
     "memcached_pass",
     "try_files",
     "alias",
@@ -185,7 +187,8 @@ impl<'t> Context<'_, 't> {
             }
         }
         if let Some(action) = self.closed(location) {
-            for node in level.own("proxy_pass").iter().chain(level.own("try_files")) {
+            let names = PASSES.iter().chain(["try_files"].iter());
+            for node in names.flat_map(|name| level.own(name)) {
                 self.site.ignored(
                     node,
                     "the door cannot check who may come here, so nobody gets this far",
@@ -211,7 +214,7 @@ impl<'t> Context<'_, 't> {
                     .note(format!("nginx looks for a file first, and goes on to `{last}`"));
             }
         }
-        if let Some(node) = level.own("proxy_pass").first() {
+        if let Some(node) = PASSES.iter().find_map(|name| level.own(name).first()) {
             return self.pass(node, location, replace);
         }
         let content = CONTENT.iter().find_map(|name| level.one(name));

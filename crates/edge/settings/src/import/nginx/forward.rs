@@ -1,4 +1,4 @@
-//! `proxy_pass`: to which pool, and with which path.
+//! `proxy_pass` and `grpc_pass`: to which pool, and with which path.
 //!
 //! nginx replaces the part of the path that the location matched by the path of the address, as
 //! text; this door replaces whole segments. Where that is not the same it is refused or noted.
@@ -49,7 +49,7 @@ impl<'t> Context<'_, 't> {
             text =
                 text.replace(&format!("${{{name}}}"), &value).replace(&format!("${name}"), &value);
         }
-        let target = target(&text)?;
+        let target = target(&text, node.name == "grpc_pass")?;
         let mut notes = Vec::new();
         let replaced = match target.uri {
             Some(uri) => {
@@ -72,6 +72,9 @@ impl<'t> Context<'_, 't> {
             }
             None => replace,
         };
+        if target.uri.is_some() || replaced.is_some() {
+            self.site.decodes(&node.place);
+        }
         let by = Use { target: &target, level: &location.level, upstreams: self.upstreams, node };
         let pool = self.pools.name(&by, self.site)?;
         self.site.mapped(node);

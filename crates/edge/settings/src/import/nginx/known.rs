@@ -73,7 +73,7 @@ const PLUS: Known =
 const ACCESS: Known =
     Known::Refused("the door cannot check who may enter: do it in front of it, or in the server");
 const STREAM: Known =
-    Known::Refused("it belongs to mail or to TCP, which this door does not proxy");
+    Known::Refused("it belongs to mail or to `stream`, which the import does not take over");
 const SCRIPT_TUNING: Known =
     Known::Ignored("it tunes changes of bodies, and the door changes none");
 const ERROR_PAGES: Known = Known::Ignored(
@@ -82,24 +82,25 @@ const ERROR_PAGES: Known = Known::Ignored(
 const GATEWAY_TUNING: Known = Known::Ignored(
     "it tunes a protocol the door does not speak; the `_pass` it belongs to is refused",
 );
-const GATEWAY: Known = Known::Refused(
-    "the door speaks HTTP to its servers, not FastCGI, uwsgi, SCGI, gRPC or memcached",
-);
+const GATEWAY: Known =
+    Known::Refused("the door speaks HTTP to its servers, not FastCGI, uwsgi, SCGI or memcached");
 const VARIABLES: Known = Known::Ignored(
     "the door has no variables; where one is needed, the directive that uses it is refused",
 );
 const COMPRESSION: Known =
     Known::Ignored("the door does not compress: servers that do are passed through");
-const HTTP2: Known =
-    Known::Ignored("the door speaks HTTP/1.1; clients fall back to it by themselves");
+const HTTP2: Known = Known::Ignored(
+    "the door bounds by itself what a connection of HTTP/2 may take, and pushes nothing",
+);
+const HTTP3: Known =
+    Known::Ignored("the door speaks no HTTP/3; clients fall back to TCP by themselves");
 const HEADS: Known = Known::Ignored(
     "the door reads heads strictly: what two programs could read differently is refused",
 );
-const LIMITS: Known = Known::Refused(
-    "the door limits rates of requests, not of bytes; connections of one address are limited by `limits` of a listener",
+const LIMITS: Known = Known::Refused("the door limits rates of requests, not of bytes");
+const LIMITS_TUNING: Known = Known::Ignored(
+    "the door logs by itself, and answers with 429, or 503 to a connection, and Retry-After",
 );
-const LIMITS_TUNING: Known =
-    Known::Ignored("the door logs by itself, and answers 429 with Retry-After to what it refuses");
 const POOL: Known = Known::Refused("the door has no such way to choose or to wait for a server");
 const CACHE: Known = Known::Ignored("the door keeps no cache: every request goes to a server");
 const PROXY_BUFFERS: Known =
@@ -161,6 +162,7 @@ const GROUPS: &[(Known, &str)] = &[
     (
         HEADERS,
         "\
+         grpc_hide_header grpc_ignore_headers grpc_pass_header \
          add_header add_header_inherit add_trailer add_trailer_inherit ancient_browser \
          ancient_browser_value chunked_transfer_encoding early_hints etag expires \
          if_modified_since max_ranges modern_browser modern_browser_value msie_padding \
@@ -199,10 +201,14 @@ const GROUPS: &[(Known, &str)] = &[
     (
         Known::Code,
         "\
+         grpc_connect_timeout grpc_next_upstream grpc_next_upstream_tries grpc_pass \
+         grpc_read_timeout grpc_set_header grpc_ssl_name grpc_ssl_server_name \
+         grpc_ssl_trusted_certificate grpc_ssl_verify \
          allow auth_basic auth_jwt auth_request break client_body_timeout client_header_timeout \
-         client_max_body_size default_type deny events hash http if include internal ip_hash \
+         client_max_body_size default_type deny events hash http http2 http2_max_concurrent_streams \
+         if include internal ip_hash \
          keepalive keepalive_timeout large_client_header_buffers least_conn least_time \
-         limit_except limit_req limit_req_dry_run limit_req_zone listen location mail map \
+         limit_conn limit_conn_zone limit_except limit_req limit_req_dry_run limit_req_zone listen location mail map \
          merge_slashes proxy_connect_timeout proxy_http_version proxy_next_upstream proxy_next_upstream_tries proxy_pass \
          proxy_read_timeout proxy_redirect proxy_set_header proxy_ssl_name proxy_ssl_server_name \
          proxy_ssl_trusted_certificate proxy_ssl_verify random real_ip_header real_ip_recursive \
@@ -272,14 +278,7 @@ const GROUPS: &[(Known, &str)] = &[
          fastcgi_read_timeout fastcgi_request_buffering fastcgi_request_dynamic \
          fastcgi_send_lowat fastcgi_send_timeout fastcgi_socket_keepalive fastcgi_split_path_info \
          fastcgi_store fastcgi_store_access fastcgi_temp_file_write_size fastcgi_temp_path \
-         grpc_bind grpc_buffer_size grpc_connect_timeout grpc_hide_header grpc_ignore_headers \
-         grpc_intercept_errors grpc_next_upstream grpc_next_upstream_timeout \
-         grpc_next_upstream_tries grpc_pass_header grpc_read_timeout grpc_send_timeout \
-         grpc_set_header grpc_socket_keepalive grpc_ssl_certificate grpc_ssl_certificate_cache \
-         grpc_ssl_certificate_key grpc_ssl_ciphers grpc_ssl_conf_command grpc_ssl_crl \
-         grpc_ssl_key_log grpc_ssl_name grpc_ssl_password_file grpc_ssl_protocols \
-         grpc_ssl_server_name grpc_ssl_session_reuse grpc_ssl_trusted_certificate grpc_ssl_verify \
-         grpc_ssl_verify_depth memcached_bind memcached_buffer_size memcached_connect_timeout \
+         memcached_bind memcached_buffer_size memcached_connect_timeout \
          memcached_force_ranges memcached_gzip_flag memcached_next_upstream \
          memcached_next_upstream_timeout memcached_next_upstream_tries memcached_read_timeout \
          memcached_send_timeout memcached_socket_keepalive scgi_bind scgi_buffer_size \
@@ -315,7 +314,7 @@ const GROUPS: &[(Known, &str)] = &[
     (
         GATEWAY,
         "\
-         fastcgi_pass grpc_pass memcached_pass scgi_pass uwsgi_pass",
+         fastcgi_pass memcached_pass scgi_pass uwsgi_pass",
     ),
     (
         VARIABLES,
@@ -333,14 +332,19 @@ const GROUPS: &[(Known, &str)] = &[
     (
         HTTP2,
         "\
-         http2 http2_body_preread_size http2_chunk_size http2_idle_timeout \
-         http2_max_concurrent_pushes http2_max_concurrent_streams http2_max_field_size \
+         http2_body_preread_size http2_chunk_size http2_idle_timeout \
+         http2_max_concurrent_pushes http2_max_field_size \
          http2_max_header_size http2_max_requests http2_pool_size http2_push http2_push_preload \
-         http2_recv_buffer_size http2_recv_timeout http2_streams_index_size http3 http3_hq \
-         http3_max_concurrent_streams http3_stream_buffer_size quic_active_connection_id_limit \
-         quic_bpf quic_gso quic_host_key quic_retry spdy_chunk_size spdy_headers_comp \
+         http2_recv_buffer_size http2_recv_timeout http2_streams_index_size \
+         spdy_chunk_size spdy_headers_comp \
          spdy_keepalive_timeout spdy_max_concurrent_streams spdy_pool_size spdy_recv_buffer_size \
          spdy_recv_timeout spdy_streams_index_size",
+    ),
+    (
+        HTTP3,
+        "\
+         http3 http3_hq http3_max_concurrent_streams http3_stream_buffer_size \
+         quic_active_connection_id_limit quic_bpf quic_gso quic_host_key quic_retry",
     ),
     (
         HEADS,
@@ -350,13 +354,13 @@ const GROUPS: &[(Known, &str)] = &[
     (
         LIMITS,
         "\
-         limit_conn limit_rate limit_rate_after limit_zone",
+         limit_rate limit_rate_after limit_zone",
     ),
     (
         LIMITS_TUNING,
         "\
-         limit_conn_dry_run limit_conn_log_level limit_conn_status limit_conn_zone \
-         limit_req_log_level limit_req_status",
+         limit_conn_dry_run limit_conn_log_level limit_conn_status limit_req_log_level \
+         limit_req_status",
     ),
     (
         POOL,
@@ -376,6 +380,7 @@ const GROUPS: &[(Known, &str)] = &[
     (
         PROXY_BUFFERS,
         "\
+         grpc_bind grpc_buffer_size grpc_socket_keepalive \
          proxy_allow_upstream proxy_bind proxy_buffer proxy_buffer_size proxy_buffering \
          proxy_buffers proxy_busy_buffers_size proxy_headers_hash_bucket_size \
          proxy_headers_hash_max_size proxy_limit_rate proxy_max_temp_file_size \
@@ -385,11 +390,13 @@ const GROUPS: &[(Known, &str)] = &[
     (
         PROXY_MISC,
         "\
+         grpc_next_upstream_timeout grpc_send_timeout \
          proxy_ignore_client_abort proxy_next_upstream_timeout proxy_send_timeout",
     ),
     (
         ERRORS,
         "\
+         grpc_intercept_errors \
          proxy_intercept_errors",
     ),
     (
@@ -400,12 +407,16 @@ const GROUPS: &[(Known, &str)] = &[
     (
         PROXY_CERT,
         "\
+         grpc_ssl_certificate grpc_ssl_certificate_cache grpc_ssl_certificate_key grpc_ssl_crl \
+         grpc_ssl_password_file \
          proxy_ssl_certificate proxy_ssl_certificate_cache proxy_ssl_certificate_key \
          proxy_ssl_crl proxy_ssl_password_file",
     ),
     (
         PROXY_TLS,
         "\
+         grpc_ssl_ciphers grpc_ssl_conf_command grpc_ssl_key_log grpc_ssl_protocols \
+         grpc_ssl_session_reuse grpc_ssl_verify_depth \
          proxy_ssl_ciphers proxy_ssl_conf_command proxy_ssl_key_log proxy_ssl_protocols \
          proxy_ssl_session_reuse proxy_ssl_verify_depth",
     ),

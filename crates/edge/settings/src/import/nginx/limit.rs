@@ -72,20 +72,28 @@ fn limit(node: &Node, level: &Level<'_>) -> Result<Limit, String> {
 }
 
 /// The name in `zone=NAME:SIZE`.
-fn zone_of(node: &Node) -> Option<&str> {
+pub(super) fn zone_of(node: &Node) -> Option<&str> {
     node.texts().find_map(|text| text.strip_prefix("zone="))?.split(':').next()
+}
+
+/// Whether nginx counts by the client's address.
+pub(super) fn is_address(text: &str) -> bool {
+    matches!(variable(text), Some("binary_remote_addr" | "remote_addr"))
+}
+
+/// The name in `$name` or `${name}`.
+fn variable(text: &str) -> Option<&str> {
+    let name = text.strip_prefix('$')?;
+    let braced = name.strip_prefix('{').and_then(|name| name.strip_suffix('}'));
+    Some(braced.unwrap_or(name))
 }
 
 /// What nginx counts by, as this door says it.
 fn key(text: &str) -> Option<Value> {
-    let text = text
-        .strip_prefix("${")
-        .and_then(|text| text.strip_suffix('}'))
-        .map_or_else(|| text.to_owned(), |name| format!("${name}"));
-    if text == "$binary_remote_addr" || text == "$remote_addr" {
+    if is_address(text) {
         return Some(Value::text("address"));
     }
-    let header = text.strip_prefix("$http_")?;
+    let header = variable(text)?.strip_prefix("http_")?;
     let is_name = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'_';
     let is_header = !header.is_empty() && header.bytes().all(is_name);
     let header = header.to_ascii_lowercase().replace('_', "-");

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
+use super::connections;
 use super::level::Level;
 use super::pool::clamped;
 use super::server::Server;
@@ -13,7 +14,7 @@ use super::site::{Counted, Site, Table, inline};
 use super::target::{host_and_port, variables};
 use super::tree::Node;
 use super::units::{bytes, milliseconds};
-use crate::finding::quote;
+use crate::finding::{Finding, quote};
 use crate::import::Place;
 use crate::import::writer::{Placed, Value};
 
@@ -26,6 +27,9 @@ pub(super) struct Listen {
     pub(super) address: SocketAddr,
     pub(super) is_tls: bool,
     pub(super) is_default: bool,
+    is_http2: bool,
+    /// The networks whose header of the PROXY protocol counts; none is no such header.
+    proxies: Vec<Placed>,
     pub(super) place: Place,
 }
 
@@ -42,6 +46,8 @@ pub(super) struct Listener {
     pub(super) default: usize,
     /// The bytes a body may have where no route says otherwise.
     pub(super) body_max: u64,
+    is_http2: bool,
+    proxies: Vec<Placed>,
 }
 
 /// Reads what a server listens on.
@@ -50,15 +56,24 @@ pub(super) fn listens(level: &Rc<Level<'_>>, place: &Place, site: &mut Site) -> 
     if let Some(node) = level.one("ssl") {
         site.mapped(node);
     }
+    let http2 = level.one("http2");
+    if let Some(node) = http2 {
+        site.mapped(node);
+    }
+    let is_http2 = http2.is_some_and(|node| node.arg(0) == "on");
     let nodes = level.own("listen");
     if nodes.is_empty() {
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, 80));
         let place = place.clone();
-        return vec![Listen { address, is_tls: ssl.is_some(), is_default: false, place }];
+        let (is_tls, is_default, proxies) = (ssl.is_some(), false, Vec::new());
+        return vec![Listen { address, is_tls, is_default, is_http2, proxies, place }];
     }
     let mut listens = Vec::new();
     for node in nodes {
-        match listen(node, ssl.is_some()) {
+        let asks_proxies = node.texts().skip(1).any(|text| text == "proxy_protocol");
+        let trusted = if asks_proxies { proxies(node, level, site) } else { Ok(Vec::new()) };
+        let found = trusted.and_then(|proxies| listen(node, (ssl.is_some(), is_http2), proxies));
+        match found {
             Ok(found) => {
                 site.mapped(node);
                 listens.extend(found);
@@ -69,12 +84,50 @@ pub(super) fn listens(level: &Rc<Level<'_>>, place: &Place, site: &mut Site) -> 
     listens
 }
 
-fn listen(node: &Node, ssl: bool) -> Result<Vec<Listen>, String> {
+/// The networks from which nginx takes the client's address in a header of the PROXY protocol.
+fn proxies(node: &Node, level: &Level<'_>, site: &mut Site) -> Result<Vec<Placed>, String> {
+    let header = level.one("real_ip_header");
+    let header = header.filter(|node| node.arg(0).eq_ignore_ascii_case("proxy_protocol"));
+    let networks = networks(level, site);
+    let Some(header) = header.filter(|_| !networks.is_empty()) else {
+        return Err(
+            "nginx takes the PROXY protocol from anybody, and no network is named that may \
+                    say who the client is: add `proxy_protocol = true` to the listener, and name \
+                    the proxies in its `trusted_proxies`"
+                .to_owned(),
+        );
+    };
+    site.mapped(header);
+    let message = "nginx serves others too, with the address they have".to_owned();
+    let finding = Finding::warning("inexact-import", 0..0, message);
+    let label = "the door closes connections of all but the proxies of `set_real_ip_from`";
+    site.finding(&node.place, finding.label(label));
+    Ok(networks)
+}
+
+/// The networks of `set_real_ip_from`.
+fn networks(level: &Level<'_>, site: &mut Site) -> Vec<Placed> {
+    let mut networks = Vec::new();
+    for node in level.all("set_real_ip_from") {
+        let text = node.arg(0);
+        let is_network = text.parse::<ipnet::IpNet>().is_ok() || text.parse::<IpAddr>().is_ok();
+        if is_network {
+            networks.push(Value::text(text).at(&node.place));
+            site.mapped(node);
+        } else {
+            site.refused(node, "the door trusts networks, not names or sockets");
+        }
+    }
+    networks
+}
+
+fn listen(
+    node: &Node,
+    (ssl, http2): (bool, bool),
+    proxies: Vec<Placed>,
+) -> Result<Vec<Listen>, String> {
     let address = address(node.arg(0))?;
     let has = |word: &str| node.texts().skip(1).any(|text| text == word);
-    if has("proxy_protocol") {
-        return Err("the door does not read the PROXY protocol".to_owned());
-    }
     if has("quic") && !has("ssl") {
         return Err(
             "the door speaks no HTTP/3: clients stay with the addresses that speak TCP".to_owned()
@@ -82,7 +135,8 @@ fn listen(node: &Node, ssl: bool) -> Result<Vec<Listen>, String> {
     }
     let is_default = has("default_server") || has("default");
     let place = node.place.clone();
-    let first = Listen { address, is_tls: ssl || has("ssl"), is_default, place };
+    let (is_tls, is_http2) = (ssl || has("ssl"), http2 || has("http2"));
+    let first = Listen { address, is_tls, is_default, is_http2, proxies, place };
     let mut listens = vec![first.clone()];
     if has("ipv6only=off") && address.ip() == IpAddr::V6(Ipv6Addr::UNSPECIFIED) {
         let address = SocketAddr::from((Ipv4Addr::UNSPECIFIED, address.port()));
@@ -130,11 +184,17 @@ pub(super) fn listeners(servers: &[Server<'_>], site: &mut Site) -> Vec<Listener
                     servers: Vec::new(),
                     default: index,
                     body_max: 0,
+                    is_http2: false,
+                    proxies: Vec::new(),
                 });
                 listeners.len() - 1
             });
             let Some(listener) = listeners.get_mut(at) else { continue };
             listener.is_tls |= listen.is_tls;
+            listener.is_http2 |= listen.is_http2;
+            if listener.proxies.is_empty() {
+                listener.proxies.clone_from(&listen.proxies);
+            }
             if listener.servers.last() != Some(&index) {
                 listener.servers.push(index);
             }
@@ -165,14 +225,23 @@ pub(super) fn write(listener: &Listener, servers: &[Server<'_>], site: &mut Site
     let Some(default) = servers.get(listener.default) else { return };
     let mut table = Table::new(listener.name.clone(), &listener.place);
     table.key("address", Value::text(listener.address.to_string()), &listener.place);
+    let all = listener.servers.iter().filter(|index| **index != listener.default);
+    let others = all.filter_map(|index| servers.get(*index));
+    let servers: Vec<&Server<'_>> = std::iter::once(default).chain(others).collect();
     if listener.is_tls {
-        let all = listener.servers.iter().filter(|index| **index != listener.default);
-        let others = all.filter_map(|index| servers.get(*index));
-        let servers: Vec<&Server<'_>> = std::iter::once(default).chain(others).collect();
         tls(listener, &servers, (&mut table, site));
     }
-    trusted(&default.level, (&mut table, site));
-    limits(default, (&mut table, site));
+    let http2 =
+        if listener.is_http2 { streams(&default.level, site) } else { Value::Boolean(false) };
+    table.key("http2", http2, &listener.place);
+    if listener.proxies.is_empty() {
+        trusted(&default.level, (&mut table, site));
+    } else {
+        table.key("proxy_protocol", Value::Boolean(true), &listener.place);
+        let networks = Value::Array(listener.proxies.clone());
+        table.key("trusted_proxies", networks, &listener.place);
+    }
+    limits(&servers, (&mut table, site));
     timeouts(default, (&mut table, site));
     site.listeners.push(table);
 }
@@ -224,27 +293,31 @@ fn version_min(node: &Node) -> &'static str {
     if has("TLSv1.3") && !has("TLSv1.2") { "1.3" } else { "1.2" }
 }
 
+/// HTTP/2, with as many requests at once as nginx lets a connection have.
+fn streams(level: &Level<'_>, site: &mut Site) -> Value {
+    let node = level.one("http2_max_concurrent_streams");
+    let number = node.and_then(|node| node.arg(0).parse::<u64>().ok()).unwrap_or(128);
+    node.into_iter().for_each(|node| site.mapped(node));
+    inline(vec![("streams_max", Value::Integer(number.clamp(1, 1_000)).here())])
+}
+
 /// The networks whose forwarding headers are believed.
 fn trusted(level: &Rc<Level<'_>>, (table, site): (&mut Table, &mut Site)) {
     let header = level.one("real_ip_header");
-    let nodes = level.all("set_real_ip_from");
-    let by_list = header.is_some_and(|node| node.arg(0).eq_ignore_ascii_case("X-Forwarded-For"));
-    if !by_list {
-        let reason = "the door takes the client's address from X-Forwarded-For or Forwarded of trusted proxies";
-        nodes.iter().copied().chain(header).for_each(|node| site.refused(node, reason));
+    let nodes = || level.all("set_real_ip_from").iter().copied().chain(header);
+    let is_of = |name: &str| header.is_some_and(|node| node.arg(0).eq_ignore_ascii_case(name));
+    if is_of("proxy_protocol") {
+        let reason = "no `listen` here has `proxy_protocol`";
+        nodes().for_each(|node| site.ignored(node, reason));
         return;
     }
-    let mut networks = Vec::new();
-    for node in nodes {
-        let text = node.arg(0);
-        let is_network = text.parse::<ipnet::IpNet>().is_ok() || text.parse::<IpAddr>().is_ok();
-        if is_network {
-            networks.push(Value::text(text).at(&node.place));
-            site.mapped(node);
-        } else {
-            site.refused(node, "the door trusts networks, not names or sockets");
-        }
+    if !is_of("X-Forwarded-For") {
+        let reason = "the door takes the client's address from X-Forwarded-For of trusted proxies, \
+                      or from the PROXY protocol";
+        nodes().for_each(|node| site.refused(node, reason));
+        return;
     }
+    let networks = networks(level, site);
     if let (Some(header), false) = (header, networks.is_empty()) {
         site.mapped(header);
         table.key("trusted_proxies", Value::Array(networks), &header.place);
@@ -262,7 +335,9 @@ pub(super) fn body_max(level: &Level<'_>, around: &Place) -> (u64, Place) {
     (size, node.place.clone())
 }
 
-fn limits(server: &Server<'_>, (table, site): (&mut Table, &mut Site)) {
+/// The limits of a listener: those of its default server, which is the first.
+fn limits(servers: &[&Server<'_>], (table, site): (&mut Table, &mut Site)) {
+    let Some(server) = servers.first() else { return };
     let mut entries = Vec::new();
     let (number, size, place) = match server.level.one("large_client_header_buffers") {
         Some(node) => {
@@ -281,6 +356,9 @@ fn limits(server: &Server<'_>, (table, site): (&mut Table, &mut Site)) {
         site.mapped(node);
     }
     entries.push(("body", Value::bytes(body).at(&place)));
+    if let Some(number) = connections::of_listener(servers, site) {
+        entries.push(("connections_per_address", number));
+    }
     table.key("limits", inline(entries), &server.place);
 }
 

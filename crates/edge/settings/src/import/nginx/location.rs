@@ -8,7 +8,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::action::{Action, Answer, Context};
+use super::action::{Action, Answer, Context, PASSES};
+use super::connections;
 use super::level::Level;
 use super::limit::{Limit, limits};
 use super::listen::body_max;
@@ -119,6 +120,7 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Vec<Planned> {
         if let Some(node) = location.level.one("client_max_body_size") {
             context.site.mapped(node);
         }
+        connections::of_location(&location.level, context.site);
         // What nginx answers by itself it answers before it counts.
         let is_forward = matches!(action.answer, Answer::Forward { .. });
         let held = if is_forward { limits(&location.level, context.site) } else { Vec::new() };
@@ -315,7 +317,8 @@ fn patterns(location: &Location<'_>, prefixes: &Prefixes) -> Result<Found, Strin
                 return Ok((expressed.patterns, expressed.note));
             }
             // Servers take or leave a path in other letters; a refusal must not be got around.
-            let forwards = location.node.children().iter().any(|node| node.name == "proxy_pass");
+            let forwards =
+                location.node.children().iter().any(|node| PASSES.contains(&node.name.as_str()));
             if !forwards {
                 return Err("the door compares paths with the case of their letters".to_owned());
             }

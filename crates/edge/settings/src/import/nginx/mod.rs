@@ -6,6 +6,7 @@
 //! Invariant: every directive that was read has exactly one fate.
 
 mod action;
+mod connections;
 mod forward;
 mod glob;
 mod guard;

@@ -1,4 +1,4 @@
-//! Pools: what a `proxy_pass` goes to, with the timeouts and retries of its level.
+//! Pools: what a `proxy_pass` or `grpc_pass` goes to, with the timeouts and retries of its level.
 //!
 //! nginx has timeouts and retries where the request is passed on, this door in the pool: one
 //! upstream that is used in two ways becomes two pools.
@@ -34,8 +34,24 @@ pub(super) struct Use<'u, 't> {
     pub(super) target: &'u Target<'u>,
     pub(super) level: &'u Level<'t>,
     pub(super) upstreams: &'u Upstreams<'t>,
-    /// The `proxy_pass`.
+    /// The `proxy_pass` or `grpc_pass`.
     pub(super) node: &'u Node,
+}
+
+impl<'t> Use<'_, 't> {
+    fn is_grpc(&self) -> bool {
+        self.node.name == "grpc_pass"
+    }
+
+    /// The directives that hold of `proxy_` or `grpc_` and this.
+    fn all(&self, name: &str) -> &[&'t Node] {
+        let module = if self.is_grpc() { "grpc" } else { "proxy" };
+        self.level.all(&format!("{module}_{name}"))
+    }
+
+    fn one(&self, name: &str) -> Option<&'t Node> {
+        self.all(name).first().copied()
+    }
 }
 
 impl Pools {
@@ -63,6 +79,11 @@ impl Pools {
                 (address.replace(':', "-"), 1)
             }
         };
+        if by.is_grpc() {
+            // nginx bounds idle connections by it; here it would bound those that calls share.
+            table.keys.retain(|(key, _, _)| *key != "idle_max");
+            table.key("protocol", Value::text("http2"), place);
+        }
         timeouts(by, upstream, (&mut table, site));
         retries(by, count, (&mut table, site));
         tls(by, (&mut table, site))?;
@@ -86,7 +107,7 @@ fn without_places(table: &Table) -> Vec<(&str, String)> {
 }
 
 fn time(name: &str, default_ms: u64, by: &Use<'_, '_>, site: &mut Site) -> Placed {
-    let Some(node) = by.level.one(name) else { return clamped(default_ms).at(&by.node.place) };
+    let Some(node) = by.one(name) else { return clamped(default_ms).at(&by.node.place) };
     let Some(ms) = milliseconds(node.arg(0)) else {
         site.refused(node, format!("{} is no time", quote(node.arg(0))));
         return clamped(default_ms).at(&node.place);
@@ -100,8 +121,8 @@ fn timeouts(
     upstream: Option<&Upstream<'_>>,
     (table, site): (&mut Table, &mut Site),
 ) {
-    let connect = time("proxy_connect_timeout", 60_000, by, site);
-    let read = time("proxy_read_timeout", 60_000, by, site);
+    let connect = time("connect_timeout", 60_000, by, site);
+    let read = time("read_timeout", 60_000, by, site);
     let mut entries = vec![
         ("connect", connect),
         ("first_byte", read.clone()),
@@ -117,7 +138,7 @@ fn timeouts(
 fn retries(by: &Use<'_, '_>, count: usize, (table, site): (&mut Table, &mut Site)) {
     let mut attempts = count;
     let mut place = &by.node.place;
-    if let Some(tries) = by.level.one("proxy_next_upstream_tries") {
+    if let Some(tries) = by.one("next_upstream_tries") {
         if let Some(limit) = tries.arg(0).parse::<usize>().ok().filter(|limit| *limit > 0) {
             attempts = attempts.min(limit);
         }
@@ -125,7 +146,7 @@ fn retries(by: &Use<'_, '_>, count: usize, (table, site): (&mut Table, &mut Site
         site.mapped(tries);
     }
     let mut on_status = false;
-    if let Some(when) = by.level.one("proxy_next_upstream") {
+    if let Some(when) = by.one("next_upstream") {
         place = &when.place;
         site.mapped(when);
         if when.texts().any(|text| text == "off") {
@@ -169,14 +190,14 @@ fn tls(by: &Use<'_, '_>, (table, site): (&mut Table, &mut Site)) -> Result<(), S
     if !by.target.is_tls {
         return Ok(());
     }
-    let verify = by.level.one("proxy_ssl_verify");
+    let verify = by.one("ssl_verify");
     let verify_place: &Place = verify.map_or(&by.node.place, |node| &node.place);
     let is_verified = verify.is_some_and(|node| node.arg(0) == "on");
     let mut entries = vec![("verify", Value::Boolean(is_verified).at(verify_place))];
-    for node in verify.into_iter().chain(by.level.one("proxy_ssl_server_name")) {
+    for node in verify.into_iter().chain(by.one("ssl_server_name")) {
         site.mapped(node);
     }
-    if let Some(name) = by.level.one("proxy_ssl_name") {
+    if let Some(name) = by.one("ssl_name") {
         if variables(name.arg(0)).is_empty() {
             entries.push(("server_name", Value::text(name.arg(0)).at(&name.place)));
             site.mapped(name);
@@ -186,7 +207,7 @@ fn tls(by: &Use<'_, '_>, (table, site): (&mut Table, &mut Site)) -> Result<(), S
             site.refused(name, "the door asks for one name, not one of each request");
         }
     }
-    if let Some(roots) = by.level.one("proxy_ssl_trusted_certificate") {
+    if let Some(roots) = by.one("ssl_trusted_certificate") {
         entries.push(("roots", Value::text(roots.arg(0)).at(&roots.place)));
         site.mapped(roots);
     }
@@ -197,7 +218,7 @@ fn tls(by: &Use<'_, '_>, (table, site): (&mut Table, &mut Site)) -> Result<(), S
 /// The door forwards the client's `Host`; nginx sends the upstream's name unless told otherwise.
 fn host_note(by: &Use<'_, '_>, table: &mut Table) {
     let is_host = |node: &&Node| node.arg(0).eq_ignore_ascii_case("host");
-    let headers = by.level.all("proxy_set_header");
+    let headers = by.all("set_header");
     if !headers.iter().any(is_host) {
         let host = by.target.host;
         table.note(&format!(

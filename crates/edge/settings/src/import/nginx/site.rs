@@ -19,6 +19,12 @@ use crate::import::{Disposition, Place};
 const UNUSED: &str = "nothing that the door serves uses it: another level overrides it, or the \
                       door takes the value of the first or default server";
 
+/// Measured with nginx 1.22: `location /a/` with `proxy_pass http://host/b/` sends `/b/x/y` for
+/// `/a/x%2Fy`, and `/b/x;y` for `/a/x%3By`.
+const DECODED: &str = "nginx decodes a path that it changes, so that a server sees `/x/y` for \
+                       `/x%2Fy`; the door forwards escapes of `/` and of other reserved \
+                       characters as they came";
+
 /// Expressions that are looked at closely, at most.
 const EXPRESSIONS_MAX: usize = 5_000;
 
@@ -111,6 +117,8 @@ pub(super) struct Site {
     fates: BTreeMap<(usize, usize), Fate>,
     findings: Vec<(Place, Finding)>,
     expressions: usize,
+    /// Where nginx first decodes a path that it forwards, and how often it does in all.
+    decoding: Option<(Place, usize)>,
     names: BTreeSet<(&'static str, String)>,
     counts: [usize; 5],
     pub(super) workers: Option<(u64, Place)>,
@@ -276,6 +284,12 @@ impl Site {
         self.fates.contains_key(&(node.place.file, node.place.span.start))
     }
 
+    /// Whether the directive is in the TOML already.
+    pub(super) fn is_mapped(&self, node: &Node) -> bool {
+        let fate = self.fates.get(&(node.place.file, node.place.span.start));
+        fate.is_some_and(|fate| fate.disposition == Disposition::Mapped)
+    }
+
     /// A finding of a rule at a place.
     pub(super) fn rule(&mut self, rule: &'static str, place: &Place, message: String, label: &str) {
         let finding = crate::rules::finding(rule, place.span.clone(), message).label(label);
@@ -285,6 +299,22 @@ impl Site {
     /// A finding that is no rule's.
     pub(super) fn finding(&mut self, place: &Place, finding: Finding) {
         self.findings.push((place.clone(), finding));
+    }
+
+    /// nginx forwards a path here that it has decoded.
+    pub(super) fn decodes(&mut self, place: &Place) {
+        self.decoding.get_or_insert_with(|| (place.clone(), 0)).1 += 1;
+    }
+
+    /// Says once what all paths that nginx decodes differ in: nearly every site has some.
+    fn decoded(&mut self) {
+        let Some((place, count)) = self.decoding.take() else { return };
+        let finding = Finding::warning("inexact-import", 0..0, DECODED.to_owned());
+        let others =
+            if count > 1 { format!("; so do {} others", count - 1) } else { String::new() };
+        let label = format!("the path changes on its way here, decoded{others}");
+        let help = "if clients send escaped slashes, forward the path as it is, without one in `proxy_pass`";
+        self.finding(&place, finding.label(label).help(help));
     }
 
     /// Judges a regular expression, wherever it stands.
@@ -320,6 +350,7 @@ impl Site {
 
     /// Writes the TOML, and what became of everything into the ledger.
     pub(super) fn finish(mut self, ledger: &mut Ledger) -> Toml {
+        self.decoded();
         let limits = self.limit_tables();
         for fate in self.fates.into_values() {
             ledger.directive(&fate.name, &fate.place, fate.disposition);

@@ -19,13 +19,16 @@ impl Target<'_> {
     }
 }
 
-/// Reads the address of a `proxy_pass`, or says why the door cannot go there.
-pub(super) fn target(text: &str) -> Result<Target<'_>, String> {
-    let (is_tls, rest) = match (text.strip_prefix("http://"), text.strip_prefix("https://")) {
+/// Reads the address of a `proxy_pass`, or of a `grpc_pass`, which may be without a scheme and has
+/// no path; or says why the door cannot go there.
+pub(super) fn target(text: &str, is_grpc: bool) -> Result<Target<'_>, String> {
+    let (plain, secured) = if is_grpc { ("grpc://", "grpcs://") } else { ("http://", "https://") };
+    let (is_tls, rest) = match (text.strip_prefix(plain), text.strip_prefix(secured)) {
         (Some(rest), _) => (false, rest),
         (None, Some(rest)) => (true, rest),
+        (None, None) if is_grpc && !text.contains("://") => (false, text),
         (None, None) => {
-            return Err(format!("{} is no address with http:// or https://", quote(text)));
+            return Err(format!("{} is no address with {plain} or {secured}", quote(text)));
         }
     };
     if rest.starts_with("unix:") {
@@ -33,6 +36,9 @@ pub(super) fn target(text: &str) -> Result<Target<'_>, String> {
     }
     let end = rest.find(['/', '?']).unwrap_or(rest.len());
     let (authority, uri) = rest.split_at_checked(end).unwrap_or((rest, ""));
+    if is_grpc && !uri.is_empty() {
+        return Err("nginx itself refuses it: calls are passed on with their path".to_owned());
+    }
     let (host, port) = host_and_port(authority)?;
     if host.is_empty() {
         return Err(format!("{} names no host", quote(text)));
@@ -80,12 +86,16 @@ mod tests {
             ("https://[::1]:443/", "[::1]", Some(443), Some("/")),
             ("http://[::1]", "[::1]", None, None),
         ] {
-            let target = target(text).unwrap();
+            let target = target(text, false).unwrap();
             assert_eq!((target.host, target.port, target.uri), (host, port, uri), "{text}");
         }
         for text in ["a", "http://", "http://a:x", "http://unix:/a.sock", "http://a:0"] {
-            assert!(target(text).is_err(), "{text}");
+            assert!(target(text, false).is_err(), "{text}");
         }
+        let calls = |text| target(text, true).map(|target| (target.is_tls, target.host));
+        assert_eq!(calls("grpcs://a:1"), Ok((true, "a")));
+        assert_eq!(calls("a:1"), Ok((false, "a")));
+        assert!(calls("grpc://a/b").is_err() && calls("http://a").is_err());
         assert_eq!(variables("a${b}c$d-$e"), ["b", "d", "e"]);
     }
 }

@@ -73,12 +73,15 @@ fn main(tree: &[Node], site: &mut Site) {
                 http(node.children(), Some(&level), site);
             }
             "events" => site.ignore_all(node, "the door's workers wait for events by themselves"),
-            "stream" => site.refuse_all(node, "the door proxies HTTP, not plain TCP or UDP"),
+            "stream" => site.refuse_all(node, STREAM),
             "mail" => site.refuse_all(node, "the door proxies HTTP, not mail"),
             _ => site.refuse_all(node, "it belongs into another context"),
         }
     }
 }
+
+const STREAM: &str = "the import takes over HTTP alone: write listeners with `mode = \"tcp\"` and \
+                      `pool` or `sni`; the door passes on no UDP";
 
 fn workers(node: &Node, site: &mut Site) {
     match node.arg(0).parse::<u64>() {
@@ -176,18 +179,18 @@ fn passing(node: &Node, site: &mut Site) {
         ("proxy_redirect", _) => {
             site.ignored(node, "the door leaves the servers' redirects as they are")
         }
-        ("proxy_set_header", "host") => match value {
+        ("proxy_set_header" | "grpc_set_header", "host") => match value {
             "$host" | "$http_host" | "$host:$server_port" | "$http_host:$server_port" => {
                 site.mapped(node)
             }
             _ => site.refused(node, "the door forwards the client's own Host"),
         },
         (
-            "proxy_set_header",
+            "proxy_set_header" | "grpc_set_header",
             "upgrade" | "connection" | "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host"
             | "forwarded" | "x-request-id",
         ) => site.mapped(node),
-        ("proxy_set_header", _) => {
+        ("proxy_set_header" | "grpc_set_header", _) => {
             site.ignored(
                 node,
                 "the door has no header rules yet; it sends X-Forwarded-For, -Proto and -Host",

@@ -9,6 +9,7 @@ use rustix::event::epoll::EventFlags;
 use super::super::answer::Cause;
 use super::super::connection::{Asker, Progress, Work};
 use super::super::dial;
+use super::super::http2::Seen;
 use super::super::schedule::exponential;
 use super::super::sessions::{AFTER_FAILURE, back_off};
 use super::super::slots::Token;
@@ -23,6 +24,15 @@ pub(super) struct Answered {
     server: usize,
     /// How long a refused client is told to wait.
     retry_after: Option<Duration>,
+    /// What else makes it a failure.
+    failure: Option<Cause>,
+}
+
+impl From<Seen> for Answered {
+    fn from(seen: Seen) -> Self {
+        let Seen { status, server, retry_after, failure, .. } = seen;
+        Self { status, server, retry_after, failure }
+    }
 }
 
 impl Engine {
@@ -54,6 +64,7 @@ impl Engine {
             status: connection.answer.status(),
             server: connection.answer.server(),
             retry_after: connection.answer.retry_after(),
+            failure: None,
         };
         let keep = connection.answer.keep_alive() && self.flows[work.stream].keep_alive;
         self.deadlines.clear(work.stream, slot);
@@ -139,7 +150,7 @@ impl Engine {
     ) {
         let mut outcome = ended.map(|_| ());
         let told = ended.ok().and_then(|answer| answer.retry_after);
-        if let Ok(Answered { status, server, .. }) = ended {
+        if let Ok(Answered { status, server, failure, .. }) = ended {
             let counts = &mut self.counts[work.stream];
             counts.answered += 1;
             counts.count_status(status, 1);
@@ -148,6 +159,7 @@ impl Engine {
             if status >= 500 || status == 429 {
                 outcome = Err(Cause::Status(status));
             }
+            outcome = failure.map_or(outcome, Err);
         }
         if let Err(cause) = outcome
             && let Some(at) = self.retry_at(&work, told, now)
@@ -221,8 +233,8 @@ impl Engine {
     ) {
         let think = self.flows[stream].think.mul_f64(exponential(&mut self.rng));
         let pause = match outcome {
-            Ok(()) | Err(Cause::Status(_)) => think,
-            Err(_) => think.max(AFTER_FAILURE),
+            Err(cause) if !cause.is_answer() => think.max(AFTER_FAILURE),
+            Ok(()) | Err(_) => think,
         };
         self.timers.set(now + pause, What::User { stream, user });
     }
@@ -235,7 +247,7 @@ impl Engine {
     ) {
         let flow = &mut self.flows[stream];
         let own = &mut flow.sessions[session];
-        let answered = matches!(outcome, Ok(()) | Err(Cause::Status(_)));
+        let answered = outcome.map_or_else(Cause::is_answer, |()| true);
         if answered {
             own.answered();
         }
@@ -245,7 +257,7 @@ impl Engine {
         } else if !flow.arriving {
             // Its time is over, and it only waited for this answer.
             if let Some(slot) = own.slot {
-                self.close(slot);
+                self.close_resting(stream, slot);
             }
         } else if let Some(every) = flow.ask_every {
             own.ready = now;
@@ -274,13 +286,23 @@ impl Engine {
         for session in 0..self.flows[stream].sessions.len() {
             let own = &self.flows[stream].sessions[session];
             let Some(slot) = own.slot.filter(|_| !own.repeats) else { continue };
-            if self.slots.get(slot).is_some_and(|connection| connection.work.is_none()) {
-                self.close(slot);
+            self.close_resting(stream, slot);
+        }
+    }
+
+    /// Closes a connection that carries no request.
+    fn close_resting(&mut self, stream: usize, slot: usize) {
+        if self.flows[stream].requests.over_http2() {
+            let connection = self.http2.connections.get(slot);
+            if connection.is_some_and(|connection| connection.exchanges.is_empty()) {
+                self.close_http2(slot);
             }
+        } else if self.slots.get(slot).is_some_and(|connection| connection.work.is_none()) {
+            self.close(slot);
         }
     }
 }
 
-fn micros(now: Timestamp, since: Timestamp) -> u64 {
+pub(super) fn micros(now: Timestamp, since: Timestamp) -> u64 {
     u64::try_from(now.since(since).as_micros()).unwrap_or(u64::MAX)
 }

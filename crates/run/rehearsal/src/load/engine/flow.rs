@@ -7,6 +7,7 @@ use model::load::{Arrivals as Plan, Reconnect, Retries, Stream};
 
 use super::super::Target;
 use super::super::arrivals::Arrivals;
+use super::super::http2::Rooms;
 use super::super::requests::{Requests, mix};
 use super::super::schedule::expected;
 use super::super::sessions::Session;
@@ -31,6 +32,10 @@ pub(super) struct Flow {
     pub(super) requests: Requests,
     pub(super) arrivals: Arrivals,
     pub(super) idle: Idle,
+    /// Its connections that take further requests, of HTTP/2.
+    pub(super) rooms: Rooms,
+    /// Requests at once on each of them.
+    pub(super) streams_max: usize,
     pub(super) sessions: Vec<Session>,
     pub(super) start: Timestamp,
     /// From when on nothing becomes due.
@@ -83,6 +88,8 @@ impl Flow {
             requests: Requests::new(stream, target, seed),
             arrivals: Arrivals::new(&stream.arrivals, seed, (turn.thread, turn.threads)),
             idle: Idle::default(),
+            rooms: Rooms::default(),
+            streams_max: if stream.keep_alive { stream.streams_max } else { 1 },
             sessions: vec![Session::default(); sessions],
             start,
             end: start + stream.arrivals.duration(),

@@ -12,7 +12,7 @@ use super::super::tls::Tls;
 use super::Engine;
 
 /// A connection that rested this long may have been closed by its peer in the meantime.
-const MAY_BE_STALE_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
+pub(super) const MAY_BE_STALE_AFTER: std::time::Duration = std::time::Duration::from_secs(1);
 
 impl Engine {
     /// The next request of an open model becomes due at its own time.
@@ -120,6 +120,9 @@ impl Engine {
     /// be had; whatever else happens is the outcome of the try.
     pub(super) fn dispatch(&mut self, work: Work, slot: Option<usize>, may_rest: bool) -> bool {
         let flow = &mut self.flows[work.stream];
+        if flow.requests.over_http2() {
+            return self.dispatch_http2(work, slot);
+        }
         let source = flow.requests.source(work.client);
         let rests = work.asker_is_free() && may_rest && flow.keep_alive;
         let slot =

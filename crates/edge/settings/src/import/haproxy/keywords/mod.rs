@@ -13,7 +13,7 @@ use std::collections::BTreeMap;
 use std::sync::LazyLock;
 
 pub(super) use other::OtherSection;
-pub(super) use proxy::NO_TABLES;
+pub(super) use proxy::{NO_TABLES, RULES_OF_TCP};
 
 /// What becomes of a keyword.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

@@ -18,7 +18,9 @@ const STRICT: &str = "the door reads messages strictly";
 const STATS: &str = "the door's own status is at its admin interface";
 const ERRORS: &str = "the door words its own errors";
 const CHECKS: &str = "the door checks servers over HTTP or by connecting";
-const RULES_OF_TCP: &str = "the door has no rules for connections";
+/// Said of rules that are more than a choice by the server name, or by network of proxies.
+pub(in super::super) const RULES_OF_TCP: &str =
+    "the door has no rules for connections but server names and trusted proxies";
 
 /// What becomes of each.
 pub(super) const GROUPS: &[Group] = &[
@@ -52,6 +54,7 @@ pub(super) const GROUPS: &[Group] = &[
             "maxconn",
             "mode",
             "monitor-uri",
+            "option disable-h2-upgrade",
             "option forwardfor",
             "option http-server-close",
             "option httpchk",
@@ -70,6 +73,9 @@ pub(super) const GROUPS: &[Group] = &[
             "stats uri",
             "stick-table",
             "tcp-check connect",
+            "tcp-request connection",
+            "tcp-request content",
+            "tcp-request inspect-delay",
             "timeout check",
             "timeout client",
             "timeout client-hs",
@@ -168,7 +174,6 @@ pub(super) const GROUPS: &[Group] = &[
             "http-check comment",
             "option abortonclose",
             "option allbackups",
-            "option disable-h2-upgrade",
             "option http-buffer-request",
             "option http-keep-alive",
             "option http-pretend-keepalive",
@@ -404,9 +409,6 @@ pub(super) const GROUPS: &[Group] = &[
         Refused(RULES_OF_TCP),
         &[
             "quic-initial",
-            "tcp-request connection",
-            "tcp-request content",
-            "tcp-request inspect-delay",
             "tcp-request session",
             "tcp-response content",
             "tcp-response inspect-delay",

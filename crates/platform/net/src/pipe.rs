@@ -1,0 +1,226 @@
+//! A byte stream within a thread, both ways: where one walk of a request meets the translation
+//! from or to another protocol.
+//!
+//! Each direction holds a bounded number of bytes; who writes more waits until the other side has
+//! read. Dropping an end closes both directions: what was written before can still be read, after
+//! it comes the end, or an error where the end was not said properly ([`End::reset`]).
+//! Invariant: no lock, no copy beyond the one in and the one out, and an empty pipe that nobody
+//! has written to holds no memory.
+
+use std::cell::RefCell;
+use std::io::{self, IoSlice};
+use std::rc::Rc;
+use std::task::{Context, Poll, Waker};
+
+use crate::socket::Socket;
+
+/// Bytes that wait in one direction, at most.
+pub const BYTES_MAX: usize = 16 * 1024;
+
+/// One end of a pipe.
+#[derive(Debug)]
+pub struct End {
+    /// What the other end has written.
+    incoming: Rc<RefCell<Half>>,
+    outgoing: Rc<RefCell<Half>>,
+}
+
+/// One direction.
+#[derive(Debug, Default)]
+struct Half {
+    bytes: Vec<u8>,
+    /// Bytes of these that were read.
+    read: usize,
+    state: State,
+    /// Who waits for bytes, and who for room.
+    reader: Option<Waker>,
+    writer: Option<Waker>,
+    /// The reader is gone: nothing more can be written.
+    deaf: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum State {
+    #[default]
+    Open,
+    /// The writer said that nothing follows.
+    Ended,
+    /// The writer went without saying so.
+    Reset,
+}
+
+/// Two ends: what is written to one is read at the other.
+#[must_use]
+pub fn pipe() -> (End, End) {
+    let (one, other) = (Rc::default(), Rc::default());
+    (
+        End { incoming: Rc::clone(&one), outgoing: Rc::clone(&other) },
+        End { incoming: other, outgoing: one },
+    )
+}
+
+impl Half {
+    fn wake(waker: &mut Option<Waker>) {
+        if let Some(waker) = waker.take() {
+            waker.wake();
+        }
+    }
+
+    fn left(&self) -> usize {
+        self.bytes.len() - self.read
+    }
+
+    /// With nothing left to read: how it ended, once it did.
+    fn poll_end(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        match self.state {
+            State::Open => {
+                self.reader = Some(context.waker().clone());
+                Poll::Pending
+            }
+            State::Ended => Poll::Ready(Ok(())),
+            State::Reset => Poll::Ready(Err(io::ErrorKind::ConnectionReset.into())),
+        }
+    }
+
+    fn close(&mut self, state: State) {
+        if self.state == State::Open {
+            self.state = state;
+        }
+        Self::wake(&mut self.reader);
+    }
+}
+
+impl End {
+    /// Ready once nothing will be read here any more because the other end was reset or dropped.
+    /// Bytes that are there do not count.
+    pub fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut half = self.incoming.borrow_mut();
+        if half.state == State::Reset {
+            return Poll::Ready(());
+        }
+        half.reader = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Ready once the other end will not read what is written here.
+    pub fn poll_deaf(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        let mut half = self.outgoing.borrow_mut();
+        if half.deaf {
+            return Poll::Ready(());
+        }
+        half.writer = Some(context.waker().clone());
+        Poll::Pending
+    }
+
+    /// Lets the other end read an error after what was written, and takes nothing more from it.
+    pub fn reset(&mut self) {
+        self.outgoing.borrow_mut().close(State::Reset);
+        self.stop_reading();
+    }
+
+    /// Takes all that the other end has written, without a copy; nothing at the proper end.
+    ///
+    /// # Errors
+    /// When the other end went without saying that nothing follows.
+    pub fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
+        let mut half = self.incoming.borrow_mut();
+        if half.left() > 0 {
+            let read = std::mem::take(&mut half.read);
+            let mut bytes = std::mem::take(&mut half.bytes);
+            bytes.drain(..read);
+            Half::wake(&mut half.writer);
+            return Poll::Ready(Ok(bytes));
+        }
+        half.poll_end(context).map_ok(|()| Vec::new())
+    }
+
+    /// Bytes that can be written now without waiting.
+    #[must_use]
+    pub fn room(&self) -> usize {
+        BYTES_MAX.saturating_sub(self.outgoing.borrow().left())
+    }
+
+    /// Says that nothing more will be written.
+    pub fn finish(&mut self) {
+        self.outgoing.borrow_mut().close(State::Ended);
+    }
+
+    fn stop_reading(&mut self) {
+        let mut half = self.incoming.borrow_mut();
+        half.deaf = true;
+        half.bytes = Vec::new();
+        half.read = 0;
+        Half::wake(&mut half.writer);
+    }
+}
+
+impl Drop for End {
+    fn drop(&mut self) {
+        self.outgoing.borrow_mut().close(State::Reset);
+        self.stop_reading();
+    }
+}
+
+impl Socket for End {
+    fn poll_read(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        let mut half = self.incoming.borrow_mut();
+        let count = half.left().min(into.len());
+        if count > 0 {
+            let from = half.read;
+            if let (Some(into), Some(bytes)) =
+                (into.get_mut(..count), half.bytes.get(from..from + count))
+            {
+                into.copy_from_slice(bytes);
+            }
+            half.read += count;
+            if half.left() == 0 {
+                half.bytes.clear();
+                half.read = 0;
+            }
+            Half::wake(&mut half.writer);
+            return Poll::Ready(Ok(count));
+        }
+        half.poll_end(context).map_ok(|()| 0)
+    }
+
+    fn poll_write(
+        &mut self,
+        context: &mut Context<'_>,
+        parts: &[IoSlice<'_>],
+    ) -> Poll<io::Result<usize>> {
+        let mut half = self.outgoing.borrow_mut();
+        if half.deaf || half.state != State::Open {
+            return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
+        }
+        let room = BYTES_MAX.saturating_sub(half.left());
+        if room == 0 && parts.iter().any(|part| !part.is_empty()) {
+            half.writer = Some(context.waker().clone());
+            return Poll::Pending;
+        }
+        if half.read > 0 {
+            let read = std::mem::take(&mut half.read);
+            half.bytes.drain(..read);
+        }
+        let mut written = 0;
+        half.bytes.reserve(parts.iter().map(|part| part.len()).sum::<usize>().min(room));
+        for part in parts {
+            let count = part.len().min(room - written);
+            half.bytes.extend_from_slice(part.get(..count).unwrap_or_default());
+            written += count;
+        }
+        Half::wake(&mut half.reader);
+        Poll::Ready(Ok(written))
+    }
+
+    fn poll_flush(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        Poll::Ready(Ok(()))
+    }
+
+    fn poll_shutdown(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.finish();
+        Poll::Ready(Ok(()))
+    }
+}
+
+#[cfg(test)]
+mod tests;

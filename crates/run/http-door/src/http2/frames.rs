@@ -1,0 +1,277 @@
+//! Counts what a client sends on an HTTP/2 connection besides requests and their bodies.
+//!
+//! The library bounds what such frames may hold in memory, but not how many there are: each PING
+//! and SETTINGS is answered, each reset stream has made work. So the bytes are looked at on their
+//! way to it, from frame head to frame head, without looking into any frame.
+//!
+//! Pure: `now` comes in. A client may send such frames in step with what is sent both ways, and a
+//! few more with time; one that sends more is told to be calm, and closed.
+//! Invariant: a frame head is looked at once, however the bytes are cut.
+
+use std::time::Duration;
+
+use model::Timestamp;
+
+/// Frames without use that a client has in stock, and at most ever has: more than any needs that
+/// asks for the round trip now and then.
+const IDLE_FRAMES_MAX: u32 = 1_000;
+/// How many of them it gets back in a second.
+const IDLE_FRAMES_PER_SECOND: u32 = 100;
+/// Bytes sent or received that give it one more: who measures while data flows (gRPC does) sends
+/// a PING with each round trip.
+const BYTES_PER_IDLE_FRAME: u32 = 1_024;
+/// Frames without use that a request gives: a priority, an update of it.
+const IDLE_FRAMES_PER_REQUEST: u32 = 2;
+/// The least number of streams that a client may reset within a second: a browser that leaves a
+/// page resets all that it waits for.
+const RESETS_MIN: u32 = 100;
+
+/// The preface of a connection, which is before the first frame (RFC 9113, section 3.4).
+pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
+const HEAD_BYTES: usize = 9;
+
+const DATA: u8 = 0;
+const HEADERS: u8 = 1;
+const RST_STREAM: u8 = 3;
+const SETTINGS: u8 = 4;
+const WINDOW_UPDATE: u8 = 8;
+const CONTINUATION: u8 = 9;
+const END_STREAM: u8 = 0x1;
+const ACK: u8 = 0x1;
+const END_HEADERS: u8 = 0x4;
+
+/// What a client did too often.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Flood {
+    /// It reset streams.
+    Resets,
+    /// It sent PING, SETTINGS, PRIORITY, empty or unknown frames.
+    IdleFrames,
+    /// No flood, but a frame before the SETTINGS that begin a connection (RFC 9113, section 3.4),
+    /// which the library lets pass.
+    NoSettings,
+}
+
+/// Counts the frames of one connection.
+#[derive(Debug)]
+pub(crate) struct Meter {
+    /// Bytes before the next frame head.
+    skip: usize,
+    head: [u8; HEAD_BYTES],
+    head_bytes: usize,
+    /// A header block has begun and not ended.
+    in_head: bool,
+    /// Its SETTINGS have come.
+    has_begun: bool,
+    idle_frames: Bucket,
+    resets: Bucket,
+    /// Bytes that have not given a frame yet.
+    bytes: u32,
+    flood: Option<Flood>,
+}
+
+/// So many at once, so many per second.
+#[derive(Debug)]
+struct Bucket {
+    left: u32,
+    most: u32,
+    per_second: u32,
+    filled: Timestamp,
+}
+
+impl Bucket {
+    fn give(&mut self, count: u32) {
+        self.left = self.left.saturating_add(count).min(self.most);
+    }
+
+    fn take(&mut self, now: Timestamp) -> bool {
+        let nanos = u64::try_from(now.since(self.filled).as_nanos()).unwrap_or(u64::MAX);
+        let second = u64::try_from(Duration::from_secs(1).as_nanos()).unwrap_or(u64::MAX);
+        let due = nanos.saturating_mul(u64::from(self.per_second)) / second;
+        if due > 0 {
+            self.give(u32::try_from(due).unwrap_or(u32::MAX));
+            self.filled = now;
+        }
+        let taken = self.left > 0;
+        self.left = self.left.saturating_sub(1);
+        taken
+    }
+}
+
+impl Meter {
+    /// A connection whose preface is still to come, with up to `streams_max` streams.
+    pub(crate) fn new(streams_max: u32, now: Timestamp) -> Self {
+        let resets = streams_max.max(RESETS_MIN);
+        let bucket = |most, per_second| Bucket { left: most, most, per_second, filled: now };
+        Self {
+            skip: PREFACE.len(),
+            head: [0; HEAD_BYTES],
+            head_bytes: 0,
+            in_head: false,
+            has_begun: false,
+            idle_frames: bucket(IDLE_FRAMES_MAX, IDLE_FRAMES_PER_SECOND),
+            resets: bucket(resets, resets),
+            bytes: 0,
+            flood: None,
+        }
+    }
+
+    /// True while a header block has begun and not ended.
+    pub(crate) fn in_head(&self) -> bool {
+        self.in_head
+    }
+
+    /// What the client did too often, if it did.
+    pub(crate) fn flood(&self) -> Option<Flood> {
+        self.flood
+    }
+
+    /// Takes note of `bytes` that were received.
+    pub(crate) fn received(&mut self, mut bytes: &[u8], now: Timestamp) {
+        self.moved(bytes.len());
+        while !bytes.is_empty() {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            bytes = bytes.get(skipped..).unwrap_or_default();
+            let count = bytes.len().min(HEAD_BYTES - self.head_bytes);
+            let (Some(into), Some(from)) =
+                (self.head.get_mut(self.head_bytes..self.head_bytes + count), bytes.get(..count))
+            else {
+                return;
+            };
+            into.copy_from_slice(from);
+            self.head_bytes += count;
+            bytes = bytes.get(count..).unwrap_or_default();
+            if self.head_bytes == HEAD_BYTES {
+                self.head_bytes = 0;
+                self.frame(now);
+            }
+        }
+    }
+
+    /// Takes note of so many bytes that were sent or received.
+    pub(crate) fn moved(&mut self, count: usize) {
+        self.bytes = self.bytes.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
+        self.idle_frames.give(self.bytes / BYTES_PER_IDLE_FRAME);
+        self.bytes %= BYTES_PER_IDLE_FRAME;
+    }
+
+    fn frame(&mut self, now: Timestamp) {
+        let [high, middle, low, kind, flags, ..] = self.head;
+        let length = u32::from_be_bytes([0, high, middle, low]);
+        self.skip = usize::try_from(length).unwrap_or(usize::MAX);
+        if !std::mem::replace(&mut self.has_begun, true) && (kind, flags & ACK) != (SETTINGS, 0) {
+            self.flood = Some(Flood::NoSettings);
+        }
+        let calm = match kind {
+            HEADERS => {
+                self.in_head = flags & END_HEADERS == 0;
+                self.idle_frames.give(IDLE_FRAMES_PER_REQUEST);
+                return;
+            }
+            WINDOW_UPDATE => return,
+            DATA if length > 0 || flags & END_STREAM != 0 => return,
+            RST_STREAM if !self.resets.take(now) => {
+                self.flood.get_or_insert(Flood::Resets);
+                return;
+            }
+            RST_STREAM => return,
+            CONTINUATION => {
+                self.in_head = flags & END_HEADERS == 0;
+                self.idle_frames.take(now)
+            }
+            _ => self.idle_frames.take(now),
+        };
+        if !calm {
+            self.flood.get_or_insert(Flood::IdleFrames);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn frame(length: u32, kind: u8, flags: u8) -> Vec<u8> {
+        let [_, high, middle, low] = length.to_be_bytes();
+        let mut bytes = vec![high, middle, low, kind, flags, 0, 0, 0, 1];
+        bytes.resize(HEAD_BYTES + usize::try_from(length).unwrap(), 0xff);
+        bytes
+    }
+
+    fn after(seconds: u64) -> Timestamp {
+        Timestamp::from_nanos(seconds * 1_000_000_000)
+    }
+
+    /// Feeds `count` times `frame`, cut into pieces of `cut` bytes.
+    fn check((count, bytes): (usize, &[u8]), cut: usize, expected: Option<Flood>) {
+        let mut meter = Meter::new(100, after(0));
+        let all = [&PREFACE[..], &frame(0, SETTINGS, 0), &bytes.repeat(count)].concat();
+        for piece in all.chunks(cut) {
+            meter.received(piece, after(0));
+        }
+        assert_eq!(meter.flood(), expected, "{count} times {bytes:?} by {cut}");
+    }
+
+    #[test]
+    fn floods_are_told_however_they_are_cut() {
+        for cut in [1, 7, 16_384] {
+            let ping = frame(8, 6, 0);
+            check((900, &ping), cut, None);
+            check((1_100, &ping), cut, Some(Flood::IdleFrames));
+            check((1_100, &frame(0, DATA, 0)), cut, Some(Flood::IdleFrames));
+            check((1_100, &frame(0, 4, 0)), cut, Some(Flood::IdleFrames));
+            check((1_100, &frame(5, 2, 0)), cut, Some(Flood::IdleFrames));
+            check((1_100, &frame(0, 0xfa, 0)), cut, Some(Flood::IdleFrames));
+            check((5_000, &frame(0, DATA, END_STREAM)), cut, None);
+            check((5_000, &frame(4, WINDOW_UPDATE, 0)), cut, None);
+            check((100, &frame(4, RST_STREAM, 0)), cut, None);
+            check((101, &frame(4, RST_STREAM, 0)), cut, Some(Flood::Resets));
+        }
+    }
+
+    #[test]
+    fn settings_come_first() {
+        for bytes in [frame(8, 6, 0), frame(0, SETTINGS, ACK), frame(3, HEADERS, END_HEADERS)] {
+            let mut meter = Meter::new(100, after(0));
+            meter.received(&[&PREFACE[..], &bytes].concat(), after(0));
+            assert_eq!(meter.flood(), Some(Flood::NoSettings), "{bytes:?}");
+        }
+    }
+
+    #[test]
+    fn time_requests_and_data_give_more() {
+        let mut meter = Meter::new(100, after(0));
+        meter.received(&[&PREFACE[..], &frame(0, SETTINGS, 0)].concat(), after(0));
+        for second in 0..100 {
+            (0..100).for_each(|_| meter.received(&frame(4, RST_STREAM, 0), after(second)));
+            (0..100).for_each(|_| meter.received(&frame(8, 6, 0), after(second)));
+        }
+        assert_eq!(meter.flood(), None, "a hundred of each a second");
+        for _ in 0..10_000 {
+            meter.received(&frame(8, 6, 0), after(100));
+            meter.moved(1_024);
+        }
+        assert_eq!(meter.flood(), None, "a PING for each KiB");
+        for _ in 0..10_000 {
+            meter.received(&frame(20, HEADERS, END_HEADERS), after(100));
+            meter.received(&frame(5, 2, 0), after(100));
+        }
+        assert_eq!(meter.flood(), None, "a priority for each request");
+    }
+
+    #[test]
+    fn a_header_block_is_seen_to_begin_and_end() {
+        let mut meter = Meter::new(100, after(0));
+        meter.received(&[&PREFACE[..], &frame(0, SETTINGS, 0)].concat(), after(0));
+        for (bytes, expected) in [
+            (frame(3, HEADERS, 0), true),
+            (frame(3, CONTINUATION, 0), true),
+            (frame(3, CONTINUATION, END_HEADERS), false),
+            (frame(3, HEADERS, END_HEADERS), false),
+        ] {
+            meter.received(&bytes, after(0));
+            assert_eq!(meter.in_head(), expected, "{bytes:?}");
+        }
+    }
+}

@@ -1,0 +1,288 @@
+//! HTTP/2 from a client: one task drives the connection, one more serves each stream.
+//!
+//! What the library (h2 0.4.20) bounds by itself, and how it is set here: streams at once, and
+//! those reset before they were looked at; the size of a header list (four times its limit ends
+//! the connection) and the CONTINUATION frames of one; errors of streams that it had to reset
+//! (MadeYouReset); empty and tiny DATA frames; windows, and what waits to be sent on a stream. It
+//! answers each PING and SETTINGS before it reads on, so these hold no memory. How often a client
+//! may send them, and reset streams, is [`frames`]' to count.
+//!
+//! Invariants: a connection without a stream lives no longer than an idle one of HTTP/1.1; a
+//! header block that has begun ends within the time of a head; once the listener closes, streams
+//! in flight end, and no others begin.
+
+use std::cell::RefCell;
+use std::rc::Rc;
+use std::task::{Context, Poll};
+use std::time::Duration;
+
+use bytes::Bytes;
+use h2::Reason;
+use h2::server::{Builder, Connection};
+use model::configuration::{Http2, Listener, ListenerProtocol};
+use net::clock;
+use net::socket::Stream;
+use net::timer::Deadline;
+use tokio::task::JoinSet;
+
+use super::carrier::Carrier;
+use super::frames::{Flood, Meter, PREFACE};
+use super::stream::{self, Shared};
+use crate::connection::{self, Client};
+use crate::idle::Seat;
+use crate::worker::{ListenerCell, Worker};
+
+/// What a client may send of one body before the walk has read any of it.
+const STREAM_WINDOW_BYTES: u32 = 64 * 1024;
+/// The same for all streams of a connection. Few slow readers of a connection hold up the others,
+/// and a connection that is all uploads holds no more than eight of HTTP/1.1.
+const CONNECTION_WINDOW_BYTES: u32 = 512 * 1024;
+/// What waits in the library on one stream, on its way to a slow client.
+const SEND_BYTES_MAX: usize = 32 * 1024;
+/// Streams that the library had to reset for errors of the client's, on one connection.
+const STREAM_ERRORS_MAX: usize = 200;
+/// The size of a field that HTTP/2 counts besides name and value (RFC 9113, section 6.5.2).
+const FIELD_OVERHEAD: usize = 32;
+/// How long a client that was told to leave, and has no stream open, has to agree: a round trip.
+const LEAVE_TIME: Duration = Duration::from_millis(500);
+
+/// True when the client agreed to HTTP/2 in its TLS handshake.
+pub(crate) fn was_negotiated(stream: &Stream) -> bool {
+    match stream {
+        Stream::Tls(tls) => tls.get_ref().1.alpn_protocol() == Some(b"h2"),
+        Stream::Tcp(_) | Stream::Pipe(_) => false,
+    }
+}
+
+/// True when a connection's first head, of `length` bytes, is the beginning of the preface of
+/// HTTP/2 and the listener speaks that. Under TLS it is agreed on in the handshake only.
+pub(crate) fn is_preface(client: &Client, length: usize) -> bool {
+    const LINE_BYTES: usize = 18;
+    length == LINE_BYTES
+        && matches!(client.stream, Stream::Tcp(_))
+        && settings(&client.listener.settings()).is_some()
+        && client
+            .buffer
+            .as_ref()
+            .is_some_and(|buffer| buffer.filled().get(..LINE_BYTES) == PREFACE.get(..LINE_BYTES))
+}
+
+fn settings(listener: &Listener) -> Option<Http2> {
+    match &listener.protocol {
+        ListenerProtocol::Http { http2 } => *http2,
+        ListenerProtocol::Tcp(_) => None,
+    }
+}
+
+/// Serves one client connection to its end.
+pub(crate) async fn serve(worker: Rc<Worker>, mut client: Client) {
+    let listener = client.listener.settings();
+    let http2 = settings(&listener).unwrap_or_default();
+    let cell = Rc::clone(&client.listener);
+    let builder = builder(&listener, http2);
+    let head_time = listener.timeouts.head;
+    drop(listener);
+    let meter = Rc::new(RefCell::new(Meter::new(http2.streams_max, clock::now())));
+    let first = client.buffer.take();
+    let shared = Shared {
+        worker: Rc::clone(&worker),
+        listener: client.listener,
+        origin: client.origin,
+        known: client.known,
+    };
+    let stream = Rc::new(RefCell::new(client.stream));
+    let carrier = Carrier::new(&stream, first, &meter);
+    client.deadline.set(head_time);
+    let Ok(Ok(frames)) = client.deadline.within(builder.handshake(carrier)).await else {
+        tracing::debug!(peer = %shared.origin.peer, "no preface of HTTP/2 came");
+        return;
+    };
+    worker.metrics.http2_connection();
+    let mut driver = Driver {
+        shared,
+        frames,
+        meter,
+        streams: JoinSet::new(),
+        deadline: client.deadline,
+        phase: Phase::New,
+        seat: None,
+        leaving: false,
+        closing: false,
+    };
+    std::future::poll_fn(|context| driver.poll(context, &cell)).await;
+    let Driver { frames, mut streams, deadline, seat, .. } = driver;
+    drop(frames);
+    let makes_room = seat.as_ref().is_some_and(Seat::is_called);
+    drop(seat);
+    if let Some(stream) = Rc::into_inner(stream)
+        && !makes_room
+    {
+        connection::linger(&worker, &mut stream.into_inner(), &deadline).await;
+    }
+    // Their walks find the client gone; the connection's place is free once they have ended.
+    while streams.join_next().await.is_some() {}
+}
+
+fn builder(listener: &Listener, http2: Http2) -> Builder {
+    let limits = &listener.limits;
+    // Twice what the walk allows, so that it is the walk that refuses, and says so.
+    let list_bytes = 2 * (limits.head_bytes_max + FIELD_OVERHEAD * limits.headers_max);
+    let mut builder = Builder::new();
+    builder
+        .max_concurrent_streams(http2.streams_max)
+        .initial_window_size(STREAM_WINDOW_BYTES)
+        .initial_connection_window_size(CONNECTION_WINDOW_BYTES)
+        .max_header_list_size(u32::try_from(list_bytes).unwrap_or(u32::MAX))
+        .max_send_buffer_size(SEND_BYTES_MAX)
+        .max_local_error_reset_streams(Some(STREAM_ERRORS_MAX))
+        .enable_connect_protocol();
+    builder
+}
+
+/// What a connection does, as far as its deadline is concerned.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Phase {
+    New,
+    /// A header block has begun.
+    Head,
+    /// Streams are open.
+    Busy,
+    Idle,
+    /// The client was told to leave, and no stream is open.
+    Leaving,
+}
+
+struct Driver<'c> {
+    shared: Shared,
+    frames: Connection<Carrier, Bytes>,
+    meter: Rc<RefCell<Meter>>,
+    streams: JoinSet<()>,
+    /// Always armed, so that the task is woken when the listener closes.
+    deadline: Deadline,
+    phase: Phase,
+    /// Its place among the idle connections; kept to the end by one that goes to make room.
+    seat: Option<Seat<'c>>,
+    /// The client was told to leave.
+    leaving: bool,
+    /// The connection ends now: what else the client sends is not looked at.
+    closing: bool,
+}
+
+impl<'c> Driver<'c> {
+    /// Ready once the connection is over.
+    fn poll(&mut self, context: &mut Context<'_>, listener: &'c ListenerCell) -> Poll<()> {
+        loop {
+            if self.poll_frames(context).is_ready() {
+                return Poll::Ready(());
+            }
+            while let Poll::Ready(Some(_)) = self.streams.poll_join_next(context) {}
+            if self.shared.worker.accepts_no_more(listener) && !self.leaving {
+                self.leave();
+                continue;
+            }
+            self.enter(self.current_phase(), listener);
+            if self.deadline.poll(context).is_pending() {
+                return Poll::Pending;
+            }
+            match self.phase {
+                Phase::New | Phase::Busy => self.phase = Phase::New,
+                Phase::Idle if self.seat.as_ref().is_some_and(Seat::is_called) => {
+                    // Streams that it opens just now are told that they were not begun.
+                    self.shared.worker.metrics.connection_made_room();
+                    self.close(Reason::NO_ERROR);
+                }
+                Phase::Idle => self.leave(),
+                Phase::Head => {
+                    tracing::debug!(peer = %self.shared.origin.peer, "a header block did not end");
+                    return Poll::Ready(());
+                }
+                Phase::Leaving if self.closing => return Poll::Ready(()),
+                Phase::Leaving => {
+                    // It is told which of its streams were served, so that it can repeat others.
+                    self.close(Reason::NO_ERROR);
+                    self.phase = Phase::New;
+                }
+            }
+        }
+    }
+
+    /// Takes in streams; ready once the connection is over.
+    fn poll_frames(&mut self, context: &mut Context<'_>) -> Poll<()> {
+        loop {
+            if self.closing {
+                return self.frames.poll_closed(context).map(|_| ());
+            }
+            let accepted = self.frames.poll_accept(context);
+            let flood = self.meter.borrow().flood();
+            if let Some(flood) = flood
+                && !matches!(accepted, Poll::Ready(None | Some(Err(_))))
+            {
+                let peer = self.shared.origin.peer;
+                tracing::info!(%peer, ?flood, "an HTTP/2 connection was ended");
+                self.shared.worker.metrics.http2_flood();
+                self.close(match flood {
+                    Flood::Resets | Flood::IdleFrames => Reason::ENHANCE_YOUR_CALM,
+                    Flood::NoSettings => Reason::PROTOCOL_ERROR,
+                });
+                continue;
+            }
+            match accepted {
+                Poll::Pending => return Poll::Pending,
+                Poll::Ready(None) => return Poll::Ready(()),
+                Poll::Ready(Some(Err(error))) => {
+                    tracing::info!(peer = %self.shared.origin.peer, %error, "HTTP/2 failed");
+                    return Poll::Ready(());
+                }
+                Poll::Ready(Some(Ok((request, respond)))) => {
+                    self.shared.worker.metrics.http2_stream();
+                    let stream = stream::serve(self.shared.clone(), request, respond);
+                    self.streams.spawn_local(stream);
+                }
+            }
+        }
+    }
+
+    /// Tells the client to open no more streams.
+    fn leave(&mut self) {
+        self.leaving = true;
+        self.frames.graceful_shutdown();
+    }
+
+    /// Ends the connection and all of its streams.
+    fn close(&mut self, reason: Reason) {
+        (self.closing, self.leaving) = (true, true);
+        self.frames.abrupt_shutdown(reason);
+    }
+
+    fn current_phase(&self) -> Phase {
+        if self.meter.borrow().in_head() {
+            Phase::Head
+        } else if !self.streams.is_empty() {
+            Phase::Busy
+        } else if self.leaving {
+            Phase::Leaving
+        } else {
+            Phase::Idle
+        }
+    }
+
+    /// The time of a phase begins when it does, and not anew with each frame.
+    fn enter(&mut self, phase: Phase, listener: &'c ListenerCell) {
+        if phase == self.phase {
+            return;
+        }
+        self.phase = phase;
+        if phase == Phase::Idle {
+            let ender = self.deadline.ender();
+            self.seat = Some(listener.idle.sit(self.shared.worker.wheel.ticks(), ender));
+        } else if !self.closing {
+            self.seat = None;
+        }
+        let timeouts = self.shared.listener.settings().timeouts;
+        self.deadline.set(match phase {
+            Phase::Head => timeouts.head,
+            Phase::New | Phase::Busy | Phase::Idle => timeouts.keep_alive,
+            Phase::Leaving => LEAVE_TIME,
+        });
+    }
+}
