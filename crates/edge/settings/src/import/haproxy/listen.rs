@@ -26,7 +26,7 @@ const LIBRARY: &str = "the door speaks TLS 1.2 and 1.3 with the cipher suites of
 const SOCKETS: &str = "the door sets its sockets up by itself";
 const UNIX: &str = "it is about Unix sockets";
 const NAMES: &str = "it only names or numbers the listener";
-const CLIENTS: &str = "the door asks clients for no certificate";
+const CLIENTS: &str = "certificates of clients are not translated: `tls = { clients = { roots = ... } }` asks for them";
 const QUIC: &str = "the door speaks HTTP/1.1 and HTTP/2 over TCP";
 
 const OWN: &[Known] = &[

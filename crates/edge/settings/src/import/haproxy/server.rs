@@ -124,6 +124,7 @@ const IGNORED: &[Known] = &[
     ("no-check-sni-auto", 0, Ignored(LIBRARY)),
 ];
 
+const OWN_CERTIFICATE: &str = "not translated: write `tls = { certificate = { certificate = ..., key = ... } }` into the pool";
 const REFUSED: &[Known] = &[
     ("addr", 1, Refused(CHECKED_BY_TRAFFIC)),
     ("agent-addr", 1, Refused(AGENT)),
@@ -134,8 +135,8 @@ const REFUSED: &[Known] = &[
     ("check-pool-conn-name", 1, Refused(CHECKED_BY_TRAFFIC)),
     ("check-proto", 1, Refused("a check speaks what the pool speaks")),
     ("check-via-socks4", 0, Refused("the door dials servers itself")),
-    ("crl-file", 1, Refused("the door reads no revocation lists")),
-    ("crt", 1, Refused("the door shows servers no certificate of its own")),
+    ("crl-file", 1, Refused("the door reads no revocation lists of servers")),
+    ("crt", 1, Refused(OWN_CERTIFICATE)),
     ("force-sslv3", 0, Refused(LIBRARY)),
     ("force-tlsv10", 0, Refused(LIBRARY)),
     ("force-tlsv11", 0, Refused(LIBRARY)),

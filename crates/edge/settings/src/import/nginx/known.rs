@@ -110,7 +110,8 @@ const PROXY_MISC: Known =
 const ERRORS: Known = Known::Refused("the door passes the servers' error pages on");
 const PROXY_REQUEST: Known = Known::Refused("the door forwards method and body as they came");
 const PROXY_CERT: Known = Known::Refused(
-    "the door shows no certificate of its own to servers, and knows no revocation lists",
+    "not translated: write `tls = { certificate = { certificate = ..., key = ... } }` into the pool; \
+     revocation lists of servers are not read",
 );
 const PROXY_TLS: Known = Known::Ignored(
     "the door speaks TLS 1.2 and 1.3 to servers, with safe ciphers, and resumes sessions by itself",
