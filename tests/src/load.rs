@@ -73,6 +73,8 @@ pub struct Shot {
     pub outcome: Result<u16, &'static str>,
     /// Who answered, by `x-server`.
     pub server: String,
+    /// Why the door answered itself, by `proxy-status`; empty if it did not.
+    pub reason: String,
 }
 
 #[derive(Debug)]
@@ -175,14 +177,14 @@ fn shoot(shared: &Shared) {
         }
         let answered = ask(&mut connection, shared, number);
         let latency = shared.began.elapsed().saturating_sub(due);
-        let (outcome, server) = match answered {
-            Ok((status, server)) => (Ok(status), server),
+        let (outcome, server, reason) = match answered {
+            Ok(answer) => (Ok(answer.status), answer.server, answer.reason),
             Err(cause) => {
                 connection = None;
-                (Err(cause), String::new())
+                (Err(cause), String::new(), String::new())
             }
         };
-        let shot = Shot { due, latency, outcome, server };
+        let shot = Shot { due, latency, outcome, server, reason };
         shared.shots.lock().unwrap_or_else(PoisonError::into_inner).push(shot);
     }
 }
@@ -192,7 +194,7 @@ fn ask(
     connection: &mut Option<TcpStream>,
     shared: &Shared,
     number: u32,
-) -> Result<(u16, String), &'static str> {
+) -> Result<Answer, &'static str> {
     let mut stream = match connection.take() {
         Some(stream) => stream,
         None => open(shared)?,
@@ -206,7 +208,7 @@ fn ask(
             if !answer.closes {
                 *connection = Some(stream);
             }
-            return Ok((answer.status, answer.server));
+            return Ok(answer);
         }
         match stream.read(&mut room) {
             Ok(0) if text.is_empty() => return Err("closed before the answer"),
@@ -235,6 +237,7 @@ fn open(shared: &Shared) -> Result<TcpStream, &'static str> {
 struct Answer {
     status: u16,
     server: String,
+    reason: String,
     closes: bool,
 }
 
@@ -261,7 +264,9 @@ impl Answer {
         }
         let closes = field("connection").is_some_and(|value| value.contains("close"));
         let server = field("x-server").unwrap_or_default();
-        Ok((text.len() == whole).then_some(Self { status, server, closes }))
+        let told = field("proxy-status").unwrap_or_default();
+        let reason = told.split_once("details=").map_or("", |(_, details)| details).to_owned();
+        Ok((text.len() == whole).then_some(Self { status, server, reason, closes }))
     }
 }
 
@@ -287,7 +292,10 @@ impl Tally {
         let mut tally = Self { requests: shots.len(), ..Self::default() };
         for shot in shots {
             let cause = match shot.outcome {
-                Ok(status) => (!(200..300).contains(&status)).then(|| status.to_string()),
+                Ok(status) => {
+                    let failed = !(200..300).contains(&status);
+                    failed.then(|| format!("{status} {}", shot.reason).trim_end().to_owned())
+                }
                 Err(cause) => Some(cause.to_owned()),
             };
             if let Some(cause) = cause {

@@ -301,7 +301,8 @@ fn nothing_overfills_under_load() {
     let all = Tally::of(&shots);
     show(&format!("twice too much: {}", all.row()));
     assert_eq!(door.metric("tidegate_server_failures_total", &[]), 0.0, "no server was overfilled");
-    assert_eq!(all.causes.keys().collect::<Vec<_>>(), ["503"], "the rest is told at once");
+    let told = all.causes.keys().all(|cause| cause.starts_with("503 "));
+    assert!(told && !all.causes.is_empty(), "the rest is told at once: {:?}", all.causes);
     assert!(all.requests - all.failed > all.requests / 5, "the servers stay busy");
 }
 

@@ -10,6 +10,7 @@ use std::time::Duration;
 use admission::{Admission, Called, LimiterSample, Line, Talker, Ticket, Verdict};
 use model::configuration::{
     self, Action, Admin, Changes, Door, Invariants, LimitKey, PathPattern, Route, Telemetry,
+    Treatment,
 };
 use model::{Configuration, Timestamp};
 
@@ -137,6 +138,7 @@ fn configuration(pool: &configuration::Pool) -> Configuration {
         action: Action::Forward { pool: 0, replace_prefix: None },
         body_bytes_max: None,
         total_timeout: None,
+        treatment: Treatment::default(),
         class: None,
     };
     Configuration {

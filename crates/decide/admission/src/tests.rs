@@ -8,7 +8,7 @@ mod walk;
 use std::time::Duration;
 
 use model::Timestamp;
-use model::configuration::{self, Action, Configuration, LimitKey};
+use model::configuration::{self, Action, Configuration, LimitKey, Treatment};
 
 use crate::{Request, Talker};
 
@@ -54,6 +54,7 @@ fn route(name: &str, action: Action) -> configuration::Route {
         action,
         body_bytes_max: None,
         total_timeout: None,
+        treatment: Treatment::default(),
         class: None,
     }
 }

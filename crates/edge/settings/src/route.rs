@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use model::Name;
 use model::configuration::{
-    Action, HeaderMatch, HostPattern, ListenerProtocol, PathPattern, Route,
+    Action, HeaderMatch, HostPattern, ListenerProtocol, PathPattern, Route, Treatment,
 };
 
 use crate::admission;
@@ -95,6 +95,7 @@ fn route(
         body_bytes_max,
         total_timeout,
         class,
+        treatment: Treatment::default(),
     })
 }
 

@@ -107,6 +107,12 @@ reasons! {
     ClientDisabled = "client_disabled", 403, Client, false, "http_request_denied", "This client is disabled; ask whoever runs this server.";
     /// The client may not use this route.
     ClientRoute = "client_route", 403, Client, false, "http_request_denied", "This client may not use this path.";
+    /// The route asks who it is, and the request does not show it.
+    Unauthenticated = "unauthenticated", 401, Client, false, "http_request_denied", "Who sends this request is not known; authenticate and ask again.";
+    /// The request shows who sends it, and that is nobody who may use the route.
+    Forbidden = "forbidden", 403, Client, false, "http_request_denied", "Who sends this request may not use this path.";
+    /// Whether the request may be let in could not be found out in time.
+    AuthenticationUnavailable = "authentication_unavailable", 503, Server, true, "destination_unavailable", "Whether this request is allowed could not be found out; try again later.";
     /// The client, or another key of a limit, sent more than its rate.
     RateLimited = "rate_limited", 429, Client, true, "http_request_denied", "Too many requests; try again after the time that Retry-After says.";
     /// The client has as many requests in flight as it may.

@@ -251,6 +251,7 @@ mod tests {
             action: Action::Forward { pool: 0, replace_prefix: None },
             body_bytes_max: None,
             total_timeout: None,
+            treatment: model::configuration::Treatment::default(),
             class: None,
         }
     }

@@ -12,6 +12,7 @@ mod listener;
 mod pool;
 mod route;
 mod servers;
+mod treatment;
 
 use std::collections::BTreeMap;
 

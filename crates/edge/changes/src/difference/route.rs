@@ -4,11 +4,13 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use model::configuration::{Action, HeaderMatch, HostPattern, PathPattern, Route, TemplateSegment};
+use model::configuration::{
+    Action, Authentication, HeaderMatch, HostPattern, PathPattern, Route, TemplateSegment,
+};
 use model::{Configuration, Name};
 
 use super::lines::{Concern, Lines};
-use super::{Pair, paired};
+use super::{Pair, paired, treatment};
 use crate::words;
 
 /// A route with all its hosts, and the name of its pool in place of an index.
@@ -17,6 +19,8 @@ struct Whole<'a> {
     route: &'a Route,
     hosts: Vec<&'a HostPattern>,
     pool: Option<&'a Name>,
+    /// The same of the pool that is asked who may use it.
+    asks: Option<&'a Name>,
 }
 
 pub(super) fn tell(from: &Configuration, to: &Configuration, lines: &mut Lines) {
@@ -48,14 +52,23 @@ fn wholes(configuration: &Configuration) -> Vec<Whole<'_>> {
                 Action::Forward { pool, .. } => configuration.pools.get(pool),
                 Action::Redirect { .. } | Action::Respond { .. } => None,
             };
-            wholes.push(Whole { route, hosts: Vec::new(), pool: pool.map(|pool| &pool.name) });
+            let asks = match &route.treatment.authentication {
+                Some(Authentication::Forward(forward)) => configuration.pools.get(forward.pool),
+                Some(Authentication::Basic(_) | Authentication::Jwt(_)) | None => None,
+            };
+            wholes.push(Whole {
+                route,
+                hosts: Vec::new(),
+                pool: pool.map(|pool| &pool.name),
+                asks: asks.map(|pool| &pool.name),
+            });
         }
         wholes[at].hosts.extend(&route.hosts);
     }
     wholes
 }
 
-fn tell_one(pair: Pair<'_, Whole<'_>>, lines: &mut Lines) {
+fn tell_one<'a>(pair: Pair<'_, Whole<'a>>, lines: &mut Lines) {
     let (from, to) = match pair {
         (Some(from), Some(to)) => (from, to),
         (Some(gone), None) => return tell_whole(gone, "removed", lines),
@@ -73,6 +86,7 @@ fn tell_one(pair: Pair<'_, Whole<'_>>, lines: &mut Lines) {
         total_timeout,
         class,
         listeners,
+        treatment: _,
     } = from.route;
     let mut about = lines.about(format!("route {}", words::text(name)));
     // Pools are compared by their names: indexes move when a pool is added.
@@ -109,6 +123,8 @@ fn tell_one(pair: Pair<'_, Whole<'_>>, lines: &mut Lines) {
     about.field("class", class, &to.route.class, |class| {
         class.unwrap_or_default().name().to_owned()
     });
+    let treated = |whole: &Whole<'a>| (&whole.route.treatment, whole.asks);
+    treatment::tell(&mut about, treated(&from), treated(&to));
 }
 
 fn tell_whole(whole: &Whole<'_>, what: &str, lines: &mut Lines) {

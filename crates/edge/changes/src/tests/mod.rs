@@ -15,7 +15,7 @@ use model::configuration::{
     Action, Admin, Admission, Balance, Changes, Class, Client, ClientLimits, ClientTimeouts, Door,
     Ejection, ErrorFormat, ForwardedStyle, Identity, Invariants, LimitKey, Listener, PathPattern,
     Pool, PoolAdmission, Rate, RateLimit, Retries, Route, Server, ServerAddress, ServerTimeouts,
-    Telemetry,
+    Telemetry, Treatment,
 };
 
 /// The server of this number listens on 10.0.0.NUMBER:80.
@@ -76,6 +76,7 @@ fn route(name: &str, pool: usize) -> Route {
         action: Action::Forward { pool, replace_prefix: None },
         body_bytes_max: None,
         total_timeout: None,
+        treatment: Treatment::default(),
         class: None,
     }
 }

@@ -12,7 +12,7 @@ use model::configuration::{
     ForwardedStyle, HashKey, HeaderMatch, HostPattern, Http2, Invariants, Listener,
     ListenerProtocol, ListenerTls, PathPattern, Pool, PoolAdmission, PoolTls, Retries, Rollback,
     Route, Server, ServerAddress, ServerProtocol, ServerTimeouts, State, Telemetry,
-    TemplateSegment, TlsVersion,
+    TemplateSegment, TlsVersion, Treatment,
 };
 use settings::Environment;
 
@@ -142,6 +142,7 @@ pool = \"api\"
             action: Action::Forward { pool: 0, replace_prefix: None },
             body_bytes_max: None,
             total_timeout: None,
+            treatment: Treatment::default(),
             class: None,
         }],
         admission: Admission::default(),
@@ -343,6 +344,7 @@ fn every_field_of_a_route() {
         body_bytes_max: Some(2_000_000),
         total_timeout: Some(seconds(9)),
         class: Some(Class::Critical),
+        treatment: Treatment::default(),
     };
     let api_wildcard =
         Route { hosts: vec![HostPattern::Wildcard(".example.com".into())], ..api.clone() };
@@ -356,6 +358,7 @@ fn every_field_of_a_route() {
         action,
         body_bytes_max: None,
         total_timeout: None,
+        treatment: Treatment::default(),
         class: None,
     };
     let robots = any(

@@ -14,6 +14,7 @@ use model::configuration::{
     Action, Admin, Admission, Balance, Changes, ClientLimits, ClientTimeouts, Configuration,
     Door as DoorSettings, Ejection, ErrorFormat, ForwardedStyle, Invariants, Listener, PathPattern,
     Pool, PoolAdmission, Retries, Route, Server, ServerAddress, ServerTimeouts, Telemetry,
+    Treatment,
 };
 use net::clock;
 use telemetry::Registry;
@@ -116,6 +117,7 @@ fn configuration(setup: Setup, address: SocketAddr) -> Configuration {
             action: Action::Forward { pool: 0, replace_prefix: None },
             body_bytes_max: None,
             total_timeout: None,
+            treatment: Treatment::default(),
             class: None,
         }],
         admission: Admission::default(),
