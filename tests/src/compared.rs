@@ -17,16 +17,54 @@ pub struct Seen {
     pub server: Option<String>,
     /// Its method, target and length of the body, as the server received them.
     pub received: Option<String>,
+    /// The host and the header fields for tests that the server received.
+    pub told: Option<String>,
+    /// Of the answer's header fields those that a configuration may write.
+    pub fields: Vec<String>,
     /// What came back through an upgraded connection.
     pub echo: Vec<u8>,
 }
 
-/// A server for [`ask`] that says who it is and what it received; upgraded connections echo.
+/// Whether a header field is there for tests: the door and its rivals add others of their own.
+fn is_for_tests(name: &str) -> bool {
+    ["x-t-", "x-real-ip", "authorization"].iter().any(|start| name.starts_with(start))
+}
+
+/// Header fields that a configuration may write into the answers of servers.
+const WRITTEN: [&str; 4] =
+    ["cache-control", "content-encoding", "strict-transport-security", "x-powered-by"];
+
+/// A server for [`ask`] that says who it is and what it received; upgraded connections echo. A
+/// target with `/large` is answered with a page of 3000 bytes, one with `/fail` with 404, and one
+/// with `/verify` with 200 if the request has the field `X-T-Key`, else 403.
 #[must_use]
 pub fn named(name: &'static str) -> Backend {
     Backend::for_any_proxy(move |request, peer| {
         let received = format!("{} {} {}", request.method, request.target, request.body.len());
-        let lines = format!("X-Server: {name}\r\nX-Received: {received}\r\n");
+        let mut told: Vec<String> = request
+            .headers
+            .0
+            .iter()
+            .map(|(name, value)| (name.to_ascii_lowercase(), value))
+            .filter(|(name, _)| name == "host" || is_for_tests(name))
+            .map(|(name, value)| format!("{name}={value}"))
+            .collect();
+        told.sort_unstable();
+        let lines = format!(
+            "X-Server: {name}\r\nX-Received: {received}\r\nX-Told: {}\r\nX-Powered-By: {name}\r\n\
+             X-T-User: {name}\r\n",
+            told.join(" ")
+        );
+        if request.target.contains("/large") {
+            let lines = format!("{lines}Content-Type: text/html\r\n");
+            return peer.send(response(200, &lines, &"large ".repeat(500)));
+        }
+        if request.target.contains("/fail") {
+            return peer.send(response(404, &lines, ""));
+        }
+        if request.target.contains("/verify") && !request.headers.has("x-t-key") {
+            return peer.send(response(403, &lines, ""));
+        }
         if !request.headers.has("upgrade") {
             return peer.send(response(200, &lines, ""));
         }
@@ -87,6 +125,17 @@ pub fn ask(address: SocketAddr, request: &str) -> Seen {
     let server = header("x-server");
     let is_own = answer.status == 200 && server.is_none();
     let body = if is_own { answer.text() } else { String::new() };
-    let received = header("x-received");
-    Seen { status: answer.status, location, body, server, received, echo }
+    let (received, told) = (header("x-received"), header("x-told"));
+    let mut fields: Vec<String> = answer
+        .headers
+        .0
+        .iter()
+        .map(|(name, value)| (name.to_ascii_lowercase(), value))
+        .filter(|(name, _)| {
+            is_for_tests(name) || (server.is_some() && WRITTEN.contains(&name.as_str()))
+        })
+        .map(|(name, value)| format!("{name}: {value}"))
+        .collect();
+    fields.sort_unstable();
+    Seen { status: answer.status, location, body, server, received, told, fields, echo }
 }

@@ -42,6 +42,12 @@ impl Echoes {
         self.echoed.load(Ordering::SeqCst)
     }
 
+    /// How many have lost their connection or a message so far.
+    #[must_use]
+    pub fn cut(&self) -> usize {
+        self.threads.iter().filter(|thread| thread.is_finished()).count()
+    }
+
     /// Closes them.
     ///
     /// # Panics

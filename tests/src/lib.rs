@@ -10,6 +10,7 @@
 pub mod acme;
 mod admin;
 mod backend;
+pub mod calls;
 pub mod certificates;
 mod client;
 pub mod compared;
@@ -19,6 +20,7 @@ pub mod fort;
 pub mod frames;
 pub mod load;
 mod message;
+mod ports;
 mod redis;
 mod sample;
 mod setup;
@@ -34,11 +36,13 @@ pub use client::{Broken, Client, Wire};
 pub use door::{Door, Finished, binary, tidegate};
 pub use echoes::Echoes;
 pub use message::{Fields, Request, Response, chunked, ok, response};
+pub use ports::free_port;
 pub use redis::{Redis, Valve};
 pub use sample::Sample;
 pub use setup::Setup;
 pub use tcp::TcpServer;
 pub use wait::{Gate, eventually, eventually_some};
 
-/// How long anything may take before a test gives up. Far above what is ever needed.
-pub const PATIENCE: Duration = Duration::from_secs(10);
+/// How long anything may take before a test gives up. It bounds hanging and says nothing of the
+/// door: far above what is ever needed, also where ten others want the same processor.
+pub const PATIENCE: Duration = Duration::from_secs(30);

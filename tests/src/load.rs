@@ -318,6 +318,15 @@ impl Tally {
         Self::of(&within.cloned().collect::<Vec<_>>())
     }
 
+    /// How many failed with this status, for whatever reason.
+    #[must_use]
+    pub fn answered(&self, status: u16) -> usize {
+        let status = status.to_string();
+        let causes = self.causes.iter();
+        let same = causes.filter(|(cause, _)| cause.split(' ').next() == Some(status.as_str()));
+        same.map(|(_, count)| count).sum()
+    }
+
     /// The part of the requests that this server answered, 0 to 1.
     #[must_use]
     #[expect(clippy::cast_precision_loss, reason = "counts of a test are far below 2^52")]

@@ -3,7 +3,7 @@
 //! Invariant: it keeps nothing on disk, so what comes back is empty; dropped, it is gone.
 
 use std::io::{Read, Write};
-use std::net::{Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tempfile::TempDir;
 
-use crate::wait;
+use crate::{free_port, wait};
 
 /// A running server.
 #[derive(Debug)]
@@ -110,8 +110,7 @@ impl Drop for Redis {
 }
 
 fn free_address() -> SocketAddr {
-    let listener = TcpListener::bind("127.0.0.1:0").expect("there is a free port");
-    listener.local_addr().expect("it is bound")
+    SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()))
 }
 
 fn run(address: SocketAddr, folder: &TempDir) -> Child {

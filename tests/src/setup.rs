@@ -47,6 +47,14 @@ impl Setup {
         self
     }
 
+    /// Lets in whatever comes, for tests that are not about overload: a machine that stands still
+    /// for a moment is none of its servers, and the requests that come at once after it would be
+    /// taken for one.
+    #[must_use]
+    pub fn never_overloaded(self) -> Self {
+        self.pool("adaptive = false")
+    }
+
     /// Adds lines to `[routes.api]`, whose path is `/`.
     #[must_use]
     pub fn route(mut self, lines: &str) -> Self {

@@ -8,7 +8,7 @@ use crate::PATIENCE;
 /// Between two looks at a condition.
 const PARK: Duration = Duration::from_millis(5);
 /// Looks until the patience is over.
-const LOOKS: u32 = 2_000;
+const LOOKS: u32 = 6_000;
 
 /// Waits until `condition` holds.
 ///

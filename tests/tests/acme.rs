@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use black_box::acme::AcmeServer;
 use black_box::certificates::{Authority, certificate, handshake_at};
-use black_box::{Backend, Client, Door, Setup, eventually, ok};
+use black_box::{Backend, Client, Door, Setup, eventually, free_port, ok};
 use rustls::ClientConfig;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -110,12 +110,6 @@ fn what_cannot_be_obtained_is_told_and_takes_nothing_away() {
         door.status()["certificates"][0]["trouble"].to_string().contains("has expired")
     });
     assert_eq!(server.orders(), 1, "the next attempt waits");
-}
-
-/// A free port that nobody listens at, for programs that must be told one.
-fn free_port() -> u16 {
-    let socket = std::net::TcpListener::bind("127.0.0.1:0").expect("loopback has free ports");
-    socket.local_addr().expect("it is bound").port()
 }
 
 /// Let's Encrypt's own server for tests (Debian: `pebble`), ended when dropped.

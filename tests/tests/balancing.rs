@@ -214,7 +214,7 @@ fn the_own_zone_comes_first() {
         })
         .collect();
     let pool = "zone = \"near\"\nslow_start = \"0s\"\n\
-check = { path = \"/health\", interval = \"200ms\", timeout = \"150ms\", fall = 2 }";
+check = { path = \"/health\", interval = \"1s\", timeout = \"900ms\", fall = 2 }";
     let door = Door::start(&text(&servers, pool, 1));
     let load = Load::start(door.first_address(), 300);
     load.pass(300);

@@ -383,7 +383,6 @@ fn nothing_is_left_of_what_was_cut_off() {
             // The client goes in the middle of the answer.
             2 => {
                 client.send(&request);
-                drop(client.socket().set_read_timeout(Some(std::time::Duration::from_secs(5))));
                 if client.response_head().is_ok() {
                     client.reset();
                 }

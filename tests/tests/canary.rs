@@ -321,8 +321,8 @@ fn trials_come_and_go_unnoticed() {
     let _alone = alone();
     let samples = samples(&["old", "new"]);
     let setup = |sample: usize| {
-        let setup = Setup::at(&[samples[sample].address()]).more("[door]\nworkers = 2");
-        setup.more(CHANGES).more(ACCESS_LOG)
+        let setup = Setup::at(&[samples[sample].address()]).never_overloaded();
+        setup.more("[door]\nworkers = 2").more(CHANGES).more(ACCESS_LOG)
     };
     let door = setup(0).start();
     let first = try_out(&door, &setup(1).text(), 0.5);
@@ -452,10 +452,12 @@ fn a_candidate_that_fails_is_undone() {
     let _alone = alone();
     let samples = samples(&["one", "two", "failing"]);
     samples[2].control("{\"error_rate\": 0.3}");
-    let before = Setup::at(&[samples[0].address(), samples[1].address()]).more(CHANGES);
+    let before = Setup::at(&[samples[0].address(), samples[1].address()]);
+    let before = before.never_overloaded().more(CHANGES);
     // The added server gets all that the candidate serves: beside others, the pool itself would
     // soon avoid it, and hide how soon the trial ends.
-    let added = format!("[pools.added]\nservers = [\"{}\"]\n", samples[2].address());
+    let added =
+        format!("[pools.added]\nservers = [\"{}\"]\nadaptive = false\n", samples[2].address());
     let route = "[routes.added]\npath = \"/\"\nhost = \"localhost\"\npool = \"added\"\n";
     let door = before.start();
     let (generation, during, after) = harmful(&door, &before.more(&added).more(route), 0.3);
@@ -471,7 +473,8 @@ fn a_candidate_that_fails_is_undone() {
 fn a_candidate_that_loses_a_route_is_undone() {
     let _alone = alone();
     let samples = samples(&["one", "two"]);
-    let before = Setup::at(&[samples[0].address(), samples[1].address()]).more(CHANGES);
+    let before = Setup::at(&[samples[0].address(), samples[1].address()]);
+    let before = before.never_overloaded().more(CHANGES);
     let door = before.start();
     let candidate = before.clone().route("host = \"moved.example\"");
     let (generation, _, after) = harmful(&door, &candidate, 0.3);
@@ -488,7 +491,7 @@ fn a_candidate_that_is_slow_is_undone() {
     let slow = Sample::several(&["slow", "slower"], &arguments("30ms"));
     let setup = |servers: &[Sample]| {
         let addresses: Vec<SocketAddr> = servers.iter().map(Sample::address).collect();
-        Setup::at(&addresses).more(CHANGES)
+        Setup::at(&addresses).never_overloaded().more(CHANGES)
     };
     let door = setup(&quick).start();
     let (generation, during, after) = harmful(&door, &setup(&slow), 0.2);

@@ -27,6 +27,7 @@ fn alone() -> MutexGuard<'static, ()> {
 
 fn door(addresses: &[SocketAddr]) -> Door {
     Setup::at(addresses)
+        .never_overloaded()
         .pool("balance = \"p2c\"")
         .pool("check = { path = \"/health\", interval = \"500ms\", timeout = \"400ms\" }")
         .pool("timeouts = { connect = \"500ms\", first_byte = \"500ms\" }")
@@ -111,9 +112,12 @@ fn a_stopped_server_delays_few_requests() {
     samples[0].signal(Signal::CONT);
     let all = judge("SIGSTOP", &shots, mark, "one");
     assert!(all.failed <= 5, "{:?}", all.causes);
-    let delayed = shots.iter().filter(|shot| shot.latency >= Duration::from_millis(450)).count();
-    show(&format!("SIGSTOP      {delayed} requests took 450 ms or longer"));
-    assert!(delayed <= 60, "{delayed} requests waited for the stopped server");
+    let long = shots.iter().filter(|shot| shot.latency >= Duration::from_millis(450)).count();
+    show(&format!("SIGSTOP      {long} requests took 450 ms or longer"));
+    // By what the door counted: a busy machine delays others as well.
+    let stopped = format!("server=\"{}\"", samples[0].address());
+    let waited = door.metric("tidegate_server_failures_total", &[&stopped]);
+    assert!((1.0..=60.0).contains(&waited), "{waited} requests waited for the stopped server");
     let later = Tally::between(&shots, mark + Duration::from_secs(2), Duration::MAX);
     none_failed(&later);
     assert_eq!(later.servers.get("one"), None);
@@ -143,7 +147,7 @@ fn a_server_that_never_was_costs_no_request() {
     addresses.push(unused.local_addr().unwrap());
     drop(unused);
     // Without checks: the requests themselves find out.
-    let door = Setup::at(&addresses).start();
+    let door = Setup::at(&addresses).never_overloaded().start();
     let load = Load::start(door.first_address(), RATE);
     load.pass(AFTER);
     none_failed(&judge("no server", &load.finish(), Duration::ZERO, "one"));
@@ -333,12 +337,8 @@ fn the_door_outlives_every_server() {
     let shots = load.finish();
     tell("all killed", "all", &Tally::of(&shots), "one");
     // Each of them was answered by the door itself: nothing was reset or left waiting.
-    assert!(
-        meanwhile.causes.keys().all(|cause| ["502", "503"].contains(&cause.as_str())),
-        "{:?}",
-        meanwhile.causes
-    );
-    assert_eq!(meanwhile.failed, 300);
+    let told = meanwhile.answered(502) + meanwhile.answered(503);
+    assert_eq!((told, meanwhile.failed), (300, 300), "{:?}", meanwhile.causes);
 }
 
 #[test]

@@ -1,6 +1,9 @@
 //! Attacks on HTTP/2 at full speed, one after the other: memory stays flat, and a client that has
 //! nothing to do with it is served as before.
 //!
+//! The attacker, and the server of its large answers, have what others leave of the processor: they
+//! would have machines of their own, and what is measured is what the door does to others.
+//!
 //! At full length, as one would judge a door by: `cargo build --release -p tidegate`, then
 //! `cargo test -p black-box --test floods_http2 -- --ignored --nocapture`.
 
@@ -16,6 +19,7 @@ use black_box::frames::{
 };
 use black_box::load::{Load, Plan, Tally, now, show};
 use black_box::{Door, Sample, Setup};
+use rustix::process::{Pid, setpriority_process};
 
 const MEBIBYTE: u64 = 1 << 20;
 /// What the whole of an attack may add to the door's memory: the windows, buffers and heads of the
@@ -88,6 +92,15 @@ impl Attack {
             Self::SlowReader => ask("/bytes/1000000"),
         }
     }
+
+    /// So many steps at once, from this stream on.
+    fn batch(self, stream: u32) -> Vec<u8> {
+        let mut batch = Vec::new();
+        for index in 0..BATCH {
+            batch.extend_from_slice(&self.step(stream + 2 * index));
+        }
+        batch
+    }
 }
 
 /// An attacker, who opens a new connection whenever one is closed.
@@ -105,14 +118,14 @@ impl Attacker {
         let (ends, opened, sent) =
             (Arc::clone(&over), Arc::clone(&connections), Arc::clone(&steps));
         let thread = std::thread::spawn(move || {
+            leave_to_others(rustix::thread::gettid());
             while !ends.load(Ordering::Relaxed) {
                 opened.fetch_add(1, Ordering::Relaxed);
                 let mut frames = Frames::connect(address);
                 frames.send(&attack.opening());
                 let mut stream = 1;
                 while !ends.load(Ordering::Relaxed) && frames.is_open() {
-                    let batch: Vec<u8> =
-                        (0..BATCH).flat_map(|index| attack.step(stream + 2 * index)).collect();
+                    let batch = attack.batch(stream);
                     stream += 2 * BATCH;
                     frames.send(&batch);
                     sent.fetch_add(u64::from(BATCH), Ordering::Relaxed);
@@ -129,6 +142,22 @@ impl Attacker {
     }
 }
 
+/// Lets all other threads go before this one.
+fn leave_to_others(thread: Pid) {
+    setpriority_process(Some(thread), 10).expect("a thread may go back");
+}
+
+/// A server for the large answers that a slow reader asks for.
+fn prey() -> Sample {
+    let server = Sample::start("prey", &["--concurrency", "1000", "--service-time", "2ms"]);
+    for entry in std::fs::read_dir(format!("/proc/{}/task", server.pid())).expect("it runs") {
+        let name = entry.expect("it runs").file_name();
+        let thread = name.to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
+        leave_to_others(thread.expect("a thread has a number"));
+    }
+    server
+}
+
 fn others(door: &Door) -> Load {
     let load = Plan { connections: 8, ..Plan::new(door.first_address(), 100) }.start();
     load.pass(50);
@@ -138,7 +167,12 @@ fn others(door: &Door) -> Load {
 #[track_caller]
 fn withstand(attack: Attack, time: Duration) {
     let server = Sample::start("a", &["--concurrency", "1000", "--service-time", "2ms"]);
-    let door = Setup::at(&[server.address()]).more("[door]\nworkers = 2").start();
+    let prey = prey();
+    let door = Setup::at(&[server.address()])
+        .more(&format!("[pools.prey]\nservers = [\"{}\"]", prey.address()))
+        .more("[routes.prey]\npath = \"/bytes\"\npool = \"prey\"")
+        .more("[door]\nworkers = 2")
+        .start();
     let load = others(&door);
     load.pass(200);
     let (memory, began, mark) = (door.resident_bytes(), now(), load.mark());

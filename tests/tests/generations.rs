@@ -75,6 +75,7 @@ fn a_thousand_changes_go_unnoticed() {
     samples.push(Sample::start("slow", &["--service-time", "30ms", "--concurrency", "200"]));
     // What is learned anew would show as a slow start, which here takes longer than any second.
     let setup = Setup::at(&addresses(&samples))
+        .never_overloaded()
         .pool("slow_start = \"20s\"")
         .more("[door]\nworkers = 2\ndrain = \"5s\"")
         .more("[changes]\nhistory_max = 2000\nmove_max = 1.0");

@@ -2,14 +2,15 @@
 //! go away, break off or lie.
 
 use std::io::{Read, Write};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
 use std::process::{Child, Command, Stdio};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
-use black_box::{Client, Door, Setup, eventually};
+use black_box::{Client, Door, PATIENCE, Setup, eventually, free_port};
 use bytes::Bytes;
 use h2::RecvStream;
+use h2::ext::Protocol;
 use h2::server::SendResponse;
 use http::Request;
 use rcgen::{CertificateParams, KeyPair};
@@ -33,9 +34,7 @@ impl Nginx {
         let key = KeyPair::generate().expect("a key can be made");
         let parameters = CertificateParams::new(["localhost".to_owned()]).expect("it is a name");
         let certificate = parameters.self_signed(&key).expect("it can be signed");
-        let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-        let address = unused.local_addr().expect("a listening socket has an address");
-        drop(unused);
+        let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
         let configuration = format!(
             "daemon off; master_process off; pid {dir}/pid; error_log {dir}/error.log;
 events {{ worker_connections 512; }}
@@ -199,12 +198,21 @@ enum Then {
 impl Scripted {
     /// `answer` gets the number of the request, from 0, over all connections.
     fn start(answer: impl Fn(usize, Request<RecvStream>, Answer) -> Then + Send + 'static) -> Self {
+        Self::speaking(false, answer)
+    }
+
+    /// The same; with `websocket` it takes an extended CONNECT too.
+    fn speaking(
+        websocket: bool,
+        answer: impl Fn(usize, Request<RecvStream>, Answer) -> Then + Send + 'static,
+    ) -> Self {
         let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
         let address = socket.local_addr().expect("a listening socket has an address");
         let asked = Arc::<Mutex<Vec<String>>>::default();
         let (connections, open) = (Arc::<AtomicUsize>::default(), Arc::<AtomicUsize>::default());
         let script = Script {
             answer: Box::new(answer),
+            speaks_websocket: websocket,
             asked: Arc::clone(&asked),
             connections: Arc::clone(&connections),
             open: Arc::clone(&open),
@@ -225,6 +233,7 @@ impl Scripted {
 
 struct Script {
     answer: Box<dyn Fn(usize, Request<RecvStream>, Answer) -> Then + Send>,
+    speaks_websocket: bool,
     asked: Arc<Mutex<Vec<String>>>,
     connections: Arc<AtomicUsize>,
     open: Arc<AtomicUsize>,
@@ -247,7 +256,11 @@ impl Script {
     }
 
     async fn connection(&self, tcp: tokio::net::TcpStream) {
-        let Ok(mut connection) = h2::server::handshake(tcp).await else { return };
+        let mut builder = h2::server::Builder::new();
+        if self.speaks_websocket {
+            builder.enable_connect_protocol();
+        }
+        let Ok(mut connection) = builder.handshake(tcp).await else { return };
         while let Some(Ok((request, answer))) = connection.accept().await {
             let number = {
                 let mut asked = self.asked.lock().unwrap_or_else(PoisonError::into_inner);
@@ -267,6 +280,89 @@ fn says(mut answer: Answer, text: &'static str) -> Then {
     let mut stream = answer.send_response(http::Response::new(()), false).expect("it is open");
     stream.send_data(Bytes::from_static(text.as_bytes()), true).expect("it is open");
     Then::Stay
+}
+
+/// Sends back what comes, then says `bye`, as the protocol of the stream has it.
+fn echoes(request: Request<RecvStream>, mut answer: Answer) -> Then {
+    let is_websocket =
+        request.extensions().get::<Protocol>().is_some_and(|p| p.as_str() == "websocket");
+    if request.uri().path() == "/no" || !is_websocket {
+        let mut refused = http::Response::new(());
+        *refused.status_mut() = http::StatusCode::FORBIDDEN;
+        answer.send_response(refused, true).expect("it is open");
+        return Then::Stay;
+    }
+    assert!(request.headers().get("sec-websocket-key").is_none());
+    let fields = request.headers().clone();
+    let mut response = http::Response::new(());
+    response.headers_mut().extend(
+        fields
+            .get("sec-websocket-protocol")
+            .cloned()
+            .map(|known| (http::header::SEC_WEBSOCKET_PROTOCOL, known)),
+    );
+    let mut stream = answer.send_response(response, false).expect("it is open");
+    let mut body = request.into_body();
+    tokio::task::spawn_local(async move {
+        while let Some(Ok(bytes)) = body.data().await {
+            body.flow_control().release_capacity(bytes.len()).expect("it came");
+            stream.send_data(bytes, false).expect("it is open");
+        }
+        stream.send_data(Bytes::from_static(b"bye"), true).expect("it is open");
+    });
+    Then::Stay
+}
+
+const UPGRADE: &str = "Host: a\r\nConnection: Upgrade\r\nUpgrade: websocket\r\nSec-WebSocket-Version: 13\r\n\
+     Sec-WebSocket-Key: dGhlIHNhbXBsZSBub25jZQ==\r\nSec-WebSocket-Protocol: chat\r\n\r\n";
+
+#[test]
+fn a_websocket_is_a_tunnel_in_a_stream() {
+    let server = Scripted::speaking(true, |_, request, answer| echoes(request, answer));
+    let door = Setup::at(&[server.address]).pool(POOL).start();
+    let refused = Client::to(&door).ask(format!("GET /no HTTP/1.1\r\n{UPGRADE}"));
+    assert_eq!(refused.status, 403);
+    let mut socket = TcpStream::connect(door.first_address()).expect("the door listens");
+    socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
+    socket
+        .write_all(format!("GET /chat HTTP/1.1\r\n{UPGRADE}one ").as_bytes())
+        .expect("it is open");
+    let mut text = Vec::new();
+    let mut until = |end: &str| {
+        while !text.ends_with(end.as_bytes()) {
+            let mut room = [0; 1_024];
+            let count = socket.read(&mut room).expect("the door stays");
+            assert!(
+                count > 0,
+                "the door has closed: {} {:?}",
+                String::from_utf8_lossy(&text),
+                server.asked()
+            );
+            text.extend_from_slice(&room[..count]);
+        }
+        socket.write_all(b"two ").expect("it is open");
+        String::from_utf8_lossy(&text).into_owned()
+    };
+    let head = until("one ");
+    until("two ");
+    assert!(head.starts_with("HTTP/1.1 101 "), "{head}");
+    // The answer to this key is RFC 6455's own example.
+    assert!(head.contains("sec-websocket-accept: s3pPLMBiTxaQ9kYGzzhZRbK+xOo=\r\n"), "{head}");
+    assert!(head.contains("sec-websocket-protocol: chat\r\n"), "{head}");
+    socket.shutdown(Shutdown::Write).expect("it is open");
+    let mut rest = String::new();
+    socket.read_to_string(&mut rest).expect("the door ends it properly");
+    assert_eq!(rest, "two bye");
+    assert_eq!(server.asked(), ["CONNECT /no", "CONNECT /chat"]);
+}
+
+#[test]
+fn a_server_that_knows_no_websockets_is_asked_without() {
+    let server = Scripted::start(|_, request, answer| echoes(request, answer));
+    let door = Setup::at(&[server.address]).pool(POOL).start();
+    let refused = Client::to(&door).ask(format!("GET /chat HTTP/1.1\r\n{UPGRADE}"));
+    assert_eq!(refused.status, 403);
+    assert_eq!(server.asked(), ["GET /chat"]);
 }
 
 const POST: &str = "POST /a HTTP/1.1\r\nhost: a\r\ncontent-length: 2\r\n\r\nhi";
@@ -380,8 +476,10 @@ fn a_server_whose_calls_fail_is_set_aside() {
     let setup = Setup::at(&[failing.address, sound.address]).pool(POOL);
     let door = setup.pool("balance = \"round-robin\"\nejection = { pause = \"30s\" }").start();
     let mut client = Client::to(&door);
+    let call = "POST /a.B/C HTTP/1.1\r\nhost: a\r\ncontent-type: application/grpc\r\n\
+        content-length: 5\r\n\r\n\0\0\0\0\0";
     for _ in 0..30 {
-        assert_eq!(client.get("/a.B/C").status, 200);
+        assert_eq!(client.ask(call).status, 200);
     }
     assert_eq!(failing.asked().len(), 5, "after five failures in a row it gets no more");
 }

@@ -394,6 +394,56 @@ backend pages
 }
 
 #[test]
+fn headers_passwords_and_compression() {
+    let text = format!(
+        "{DEFAULTS}
+userlist staff
+    user ann password $2y$04$EH2GAsAeH8cdRo/00jh98.EDsE8iKSBTwckeIp7qt3aFxOZLPojSS
+frontend web
+    bind {{listen}}
+    option forwardfor
+    acl is_staff http_auth(staff)
+    http-request auth realm Staff if {{ path_beg /in/ }} !is_staff
+    http-request del-header X-T-Gone
+    http-request set-header X-T-All \"%[method] %[hdr(host)] %[path] %[req.hdr(X-T-Org)]\"
+    http-request add-header X-T-Via edge if {{ path_beg /api/ }}
+    http-request set-header X-T-Method POST if METH_POST
+    http-response set-header Strict-Transport-Security max-age=60
+    http-after-response add-header X-T-Any 1
+    http-request return status 200 content-type text/plain string ok if {{ path /alive }}
+    use_backend api if {{ path_beg /api/ }}
+    default_backend pages
+backend api
+    http-request set-header Host in.test
+    http-response del-header X-Powered-By
+    server a {{a}}
+backend pages
+    compression algo gzip
+    compression type text/html
+    server b {{b}}
+"
+    );
+    check(
+        &text,
+        &[
+            "GET a.test /?x=y X-T-Org: blue",
+            "GET a.test /x X-T-Gone: 1",
+            "POST:5 a.test /x X-T-All: mine",
+            "GET a.test /api/x X-T-Via: other",
+            "POST:5 a.test /api/x",
+            "GET a.test /alive",
+            "GET a.test /large Accept-Encoding: gzip",
+            "GET a.test /large",
+            "GET a.test /api/large Accept-Encoding: gzip",
+            "GET a.test /in/x",
+            "GET a.test /in/x Authorization: Basic YW5uOnNlY3JldA==",
+            "GET a.test /in/x Authorization: Basic YW5uOndyb25n",
+            "UPGRADE a.test /live",
+        ],
+    );
+}
+
+#[test]
 fn connections_passed_on_beside_a_site() {
     let text = format!(
         "{DEFAULTS}

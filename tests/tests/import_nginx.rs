@@ -48,9 +48,12 @@ fn check(http: &str, requests: &[&str]) {
     }
 }
 
+/// The hash of `secret`, by bcrypt.
+const HASH: &str = "$2y$04$EH2GAsAeH8cdRo/00jh98.EDsE8iKSBTwckeIp7qt3aFxOZLPojSS";
+
 /// Serves `http`, the content of a block `http`, by nginx and, imported, by the door, and gives
 /// the door's and nginx's answers. In the text `{one}` and `{two}` are addresses to listen on, and
-/// `{a}`, `{b}`, `{c}` are servers. A request begins with the number of the address it goes to.
+/// `{a}`, `{b}`, `{c}` are servers, and `{dir}/users` has the password `secret` of `ann`. A request begins with the number of the address it goes to.
 fn both(http: &str, requests: &[&str]) -> Vec<(Seen, Seen)> {
     let servers = ["a", "b", "c"].map(named);
     let ports = free_ports();
@@ -73,6 +76,9 @@ http {{
 }}
 "
     );
+    http = http.replace("{dir}", &folder.path().display().to_string());
+    let users = folder.path().join("users");
+    std::fs::write(users, format!("ann:{HASH}\n")).expect("the folder is writable");
     let file = folder.path().join("nginx.conf");
     std::fs::create_dir(folder.path().join("sites")).expect("the folder is writable");
     std::fs::write(&file, &text).expect("the folder is writable");
@@ -399,6 +405,95 @@ fn escapes_of_reserved_characters_are_forwarded_as_they_came() {
         let received = (received(answers.0), received(answers.1));
         assert_eq!(received, (format!("GET {ours} 0"), format!("GET {theirs} 0")), "{target}");
     }
+}
+
+#[test]
+fn headers_are_changed_as_nginx_changes_them() {
+    let http = "
+        add_header X-T-Site all always;
+        server {
+            listen {one};
+            server_name a.test;
+            proxy_set_header Host $host;
+            proxy_set_header X-Real-IP $remote_addr;
+            proxy_set_header X-T-All \"$scheme $request_method $host $request_uri {$http_x_t_org}\";
+            proxy_set_header X-T-Gone \"\";
+            location / { proxy_pass http://{a}; }
+            location /named/ { proxy_pass http://{a}; proxy_set_header X-T-Only $server_port; }
+            location /fixed/ { proxy_pass http://{b}; proxy_set_header Host in.test:81; }
+            location /kept/ { proxy_pass http://{a}; expires 1h; proxy_hide_header X-Powered-By;
+                add_header Cache-Control public; }
+            location /good/ { proxy_pass http://{a}; add_header X-T-Good 1; }
+            location /moved { add_header X-T-Moved $host; return 301 /there; }
+        }
+        server { listen {two}; location = /only { proxy_pass http://{c}; }
+            location / { return 410; } }";
+    check(
+        http,
+        &[
+            "1 GET a.test /?x=y X-T-Org: blue",
+            "1 GET a.test /x X-T-Gone: 1\r\nX-Real-IP: 10.9.8.7",
+            "1 POST:5 a.test /x X-T-All: mine",
+            "1 GET a.test /fail",
+            "1 GET a.test /named/x X-T-Gone: 1",
+            "1 GET a.test /fixed/x",
+            "1 GET a.test /kept/x",
+            "1 GET a.test /kept",
+            "1 GET a.test /good/x",
+            "1 GET a.test /good/fail",
+            "1 GET a.test /moved",
+            "2 GET a.test /only",
+            "2 GET a.test /gone",
+        ],
+    );
+}
+
+#[test]
+fn answers_are_compressed_as_by_nginx() {
+    let http = "
+        gzip on; gzip_min_length 100; gzip_proxied any; gzip_vary on;
+        server { listen {one};
+            location / { proxy_pass http://{a}; proxy_http_version 1.1; }
+            location /plain/ { gzip off; proxy_pass http://{a}; proxy_http_version 1.1; } }
+        server { listen {two}; gzip_min_length 10k; location / { proxy_pass http://{b}; } }";
+    check(
+        http,
+        &[
+            "1 GET a.test /large Accept-Encoding: gzip",
+            "1 GET a.test /large",
+            "1 GET a.test /small Accept-Encoding: gzip",
+            "1 GET a.test /plain/large Accept-Encoding: gzip",
+            "2 GET a.test /large Accept-Encoding: gzip",
+        ],
+    );
+}
+
+#[test]
+fn who_enters_is_asked_as_by_nginx() {
+    let http = "
+        server { listen {one};
+            location / { proxy_pass http://{a}; auth_basic \"staff only\";
+                auth_basic_user_file {dir}/users; proxy_set_header X-T-User $remote_user; }
+            location /open/ { auth_basic off; proxy_pass http://{b}; } }
+        server { listen {two};
+            location = /ask { internal; proxy_pass http://{c}/verify; proxy_pass_request_body off;
+                proxy_set_header Content-Length \"\"; }
+            location / { auth_request /ask; auth_request_set $who $upstream_http_x_t_user;
+                proxy_set_header X-T-User $who; proxy_pass http://{a}; } }";
+    check(
+        http,
+        &[
+            "1 GET a.test /",
+            "1 GET a.test / Authorization: Basic YW5uOnNlY3JldA==",
+            "1 GET a.test / Authorization: Basic YW5uOndyb25n",
+            "1 GET a.test / Authorization: Basic Ym9iOnNlY3JldA==",
+            "1 GET a.test /open/x",
+            "2 GET a.test /x",
+            "2 GET a.test /x X-T-Key: 1",
+            "2 POST:90 a.test /x X-T-Key: 1\r\nX-T-User: mine",
+            "2 GET a.test /ask",
+        ],
+    );
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 
-use black_box::{Backend, Finished, Sample, Setup, binary, eventually, ok, tidegate};
+use black_box::{Backend, Finished, Sample, Setup, binary, eventually, free_port, ok, tidegate};
 use rcgen::{BasicConstraints, CertificateParams, CertifiedIssuer, IsCa, KeyPair};
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -307,13 +307,7 @@ impl Nginx {
 
     fn start(servers: impl FnOnce(&str, [SocketAddr; 2]) -> String) -> Self {
         let folder = folder();
-        let unused = [(); 2].map(|()| {
-            TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports")
-        });
-        let addresses = unused
-            .each_ref()
-            .map(|unused| unused.local_addr().expect("a listening socket has an address"));
-        drop(unused);
+        let addresses = [(); 2].map(|()| SocketAddr::from((Ipv4Addr::LOCALHOST, free_port())));
         let dir = folder.path().display().to_string();
         let (certificate, key) = own_certificate();
         for (name, text) in [("c.pem", certificate), ("k.pem", key)] {

@@ -4,13 +4,13 @@
 //! A peer that is missing fails its test and says what to install; `cargo xtask test` does.
 
 use std::io::{BufRead, BufReader, ErrorKind};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
+use std::net::{Ipv4Addr, SocketAddr, TcpStream};
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Output, Stdio};
 
 use aws_lc_rs::digest::{SHA256, digest};
 use black_box::load::show;
-use black_box::{Client, Door, Sample, Setup, eventually};
+use black_box::{Client, Door, Sample, Setup, eventually, free_port};
 use tempfile::TempDir;
 
 const MIB: usize = 1 << 20;
@@ -119,9 +119,7 @@ fn nginx() -> Peer {
     write(&www.join("large.bin"), &bytes(50 * MIB));
     write(&www.join("empty.txt"), b"");
     write(&www.join("words.txt"), "the same words again and again\n".repeat(4_000).as_bytes());
-    let unused = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-    let address = unused.local_addr().expect("a listening socket has an address");
-    drop(unused);
+    let address = SocketAddr::from((Ipv4Addr::LOCALHOST, free_port()));
     let dir = folder.path().display();
     let configuration = format!(
         "daemon off; master_process off; pid {dir}/pid; error_log {dir}/error.log;

@@ -87,7 +87,7 @@ impl Phase {
             within.extend(shots.iter().filter(|s| (*from..*to).contains(&s.due)).cloned());
         }
         let tally = Tally::of(&within);
-        let refused = tally.causes.get("429").copied().unwrap_or(0);
+        let refused = tally.answered(429);
         let times = self.times.iter().map(|(from, to)| to.saturating_sub(*from).as_secs_f64());
         let seconds = times.fold(0.0, f64::max);
         let seen = Seen {

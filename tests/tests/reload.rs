@@ -6,7 +6,7 @@ use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use black_box::load::{Load, Plan, Tally, show};
+use black_box::load::{Load, Plan, Shot, Tally, show};
 use black_box::{
     Backend, Client, Door, Echoes, Gate, Sample, Setup, eventually, eventually_some, ok, response,
 };
@@ -31,6 +31,7 @@ fn addresses(samples: &[Sample]) -> Vec<SocketAddr> {
 
 fn setup(samples: &[Sample]) -> Setup {
     Setup::at(&addresses(samples))
+        .never_overloaded()
         .pool("check = { path = \"/health\", interval = \"500ms\", timeout = \"400ms\" }")
         .more("[door]\nworkers = 2\ndrain = \"5s\"")
 }
@@ -149,14 +150,16 @@ fn what_was_learned_is_kept() {
     let mut client = Client::to(&door);
     eventually("both were measured", || {
         client.get("/");
-        samples.iter().all(|sample| server(&door, sample.address())["ewma_us"].as_u64() > Some(0))
+        let measured =
+            |sample: &Sample| server(&door, sample.address())["ewma_us"].as_u64().unwrap_or(0);
+        measured(&samples[0]) > 50_000 && measured(&samples[1]) > 0
     });
     let mut slow = Client::to(&door);
     slow.send("GET /delay/2500 HTTP/1.1\r\nHost: localhost\r\n\r\n");
     let in_flight = || door.metric("tidegate_server_active_requests", &[]);
     eventually("a request is in flight", || in_flight() == 1.0);
     let ewma = door.metric("tidegate_server_ewma_seconds", &[&address.to_string()]);
-    assert!(ewma > 0.05, "the slow server was measured: {ewma}");
+    assert!(ewma > 0.0, "what was measured fades, and is not forgotten");
     let requests = door.metric("tidegate_server_requests_total", &[]);
     door.rewrite(&setup.clone().pool("in_flight_max = 77").text());
     assert_eq!(door.reload().status, 200);
@@ -306,8 +309,7 @@ fn a_server_can_be_drained() {
 #[test]
 fn what_is_in_flight_ends_well() {
     let samples = samples(&["one", "two"]);
-    // Fifty at once are more than servers that are not known yet would be given.
-    let mut door = setup(&samples).pool("adaptive = false").start();
+    let mut door = setup(&samples).start();
     let mut idle: Vec<Client> = (0..20).map(|_| Client::to(&door)).collect();
     for client in &mut idle {
         assert_eq!(client.get("/").status, 200);
@@ -350,7 +352,7 @@ fn the_end_under_load_loses_nothing_that_was_taken() {
         }
     });
     let setup = Setup::of(&[&backend]).more("[door]\nworkers = 2\ndrain = \"5s\"");
-    let mut door = setup.start();
+    let mut door = setup.never_overloaded().start();
     let plan = Plan::new(door.first_address(), RATE);
     let load = plan.start();
     load.pass(500);
@@ -358,13 +360,15 @@ fn the_end_under_load_loses_nothing_that_was_taken() {
     door.signal(Signal::TERM);
     assert_eq!(door.wait().code(), Some(0));
     let shots = load.finish();
-    let before = Tally::between(&shots, Duration::ZERO, mark - Duration::from_millis(60));
-    let after = Tally::between(&shots, mark - Duration::from_millis(60), Duration::MAX);
+    // Not by when they were due: where the machine is busy, one may be sent much later than that.
+    let (before, after): (Vec<Shot>, Vec<Shot>) =
+        shots.iter().cloned().partition(|shot| shot.due + shot.latency < mark);
+    let (before, after) = (Tally::of(&before), Tally::of(&after));
     show(&format!("SIGTERM before  {}", before.row()));
     show(&format!("SIGTERM after   {}", after.row()));
     assert_eq!(before.failed, 0, "{:?}", before.causes);
     // Nothing that was taken is lost: what reached the server reached the client.
-    let answered = Tally::of(&shots).requests - after.failed;
+    let answered = shots.len() - after.failed;
     assert_eq!(u32::try_from(answered), Ok(reached.load(Ordering::SeqCst)));
     // The others were refused, or met a connection that was idle and closed.
     let known = ["connect failed", "closed before the answer", "reset", "reset while sending"];

@@ -1,142 +1,14 @@
 //! gRPC between clients and servers of tonic, in all four shapes, through the door.
 
-use std::future::{Future, Ready, ready};
-use std::net::{Ipv4Addr, SocketAddr, TcpListener};
-use std::pin::Pin;
-
+use black_box::calls::{Plain, serve};
 use black_box::{Door, Setup};
-use bytes::{Buf, BufMut};
 use http::uri::PathAndQuery;
 use tokio::runtime::Runtime;
 use tokio_stream::StreamExt;
-use tonic::body::Body;
 use tonic::client::Grpc;
-use tonic::codec::{Codec, DecodeBuf, Decoder, EncodeBuf, Encoder, Streaming};
 use tonic::metadata::MetadataValue;
-use tonic::server::{
-    ClientStreamingService, ServerStreamingService, StreamingService, UnaryService,
-};
-use tonic::transport::server::TcpIncoming;
-use tonic::transport::{Channel, Endpoint, Server};
-use tonic::{Code, Request, Response, Status};
-
-/// Messages as they are.
-#[derive(Clone, Copy, Default)]
-struct Plain;
-
-impl Codec for Plain {
-    type Encode = Vec<u8>;
-    type Decode = Vec<u8>;
-    type Encoder = Self;
-    type Decoder = Self;
-
-    fn encoder(&mut self) -> Self {
-        Self
-    }
-
-    fn decoder(&mut self) -> Self {
-        Self
-    }
-}
-
-impl Encoder for Plain {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn encode(&mut self, item: Vec<u8>, out: &mut EncodeBuf<'_>) -> Result<(), Status> {
-        out.put_slice(&item);
-        Ok(())
-    }
-}
-
-impl Decoder for Plain {
-    type Item = Vec<u8>;
-    type Error = Status;
-
-    fn decode(&mut self, bytes: &mut DecodeBuf<'_>) -> Result<Option<Vec<u8>>, Status> {
-        Ok(Some(bytes.copy_to_bytes(bytes.remaining()).to_vec()))
-    }
-}
-
-/// Answers with what it was asked; `fail` fails.
-#[derive(Clone, Copy)]
-struct Echo;
-
-impl UnaryService<Vec<u8>> for Echo {
-    type Response = Vec<u8>;
-    type Future = Ready<Result<Response<Vec<u8>>, Status>>;
-
-    fn call(&mut self, request: Request<Vec<u8>>) -> Self::Future {
-        if request.get_ref() == b"fail" {
-            return ready(Err(Status::already_exists("there: 100 %\n")));
-        }
-        let told = request.metadata().get("x-told").cloned();
-        let mut response = Response::new(request.into_inner());
-        response
-            .metadata_mut()
-            .insert("x-told", told.unwrap_or_else(|| MetadataValue::from_static("nothing")));
-        ready(Ok(response))
-    }
-}
-
-impl ServerStreamingService<Vec<u8>> for Echo {
-    type Response = Vec<u8>;
-    type ResponseStream = tokio_stream::Iter<std::vec::IntoIter<Result<Vec<u8>, Status>>>;
-    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: Request<Vec<u8>>) -> Self::Future {
-        let each = request.into_inner().into_iter().map(|byte| Ok(vec![byte]));
-        ready(Ok(Response::new(tokio_stream::iter(each.collect::<Vec<_>>()))))
-    }
-}
-
-impl ClientStreamingService<Vec<u8>> for Echo {
-    type Response = Vec<u8>;
-    type Future = Pin<Box<dyn Future<Output = Result<Response<Vec<u8>>, Status>> + Send>>;
-
-    fn call(&mut self, request: Request<Streaming<Vec<u8>>>) -> Self::Future {
-        Box::pin(async move {
-            let mut all = Vec::new();
-            let mut messages = request.into_inner();
-            while let Some(message) = messages.next().await {
-                all.extend(message?);
-            }
-            Ok(Response::new(all))
-        })
-    }
-}
-
-impl StreamingService<Vec<u8>> for Echo {
-    type Response = Vec<u8>;
-    type ResponseStream = Streaming<Vec<u8>>;
-    type Future = Ready<Result<Response<Self::ResponseStream>, Status>>;
-
-    fn call(&mut self, request: Request<Streaming<Vec<u8>>>) -> Self::Future {
-        ready(Ok(Response::new(request.into_inner())))
-    }
-}
-
-/// Serves the four shapes of [`Echo`], by path.
-fn serve(runtime: &Runtime) -> SocketAddr {
-    let socket = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has free ports");
-    let address = socket.local_addr().expect("a listening socket has an address");
-    socket.set_nonblocking(true).expect("a socket can be nonblocking");
-    let service = tower::service_fn(|request: http::Request<Body>| async move {
-        let mut grpc = tonic::server::Grpc::new(Plain);
-        let response = match request.uri().path() {
-            "/a.Echo/Unary" => grpc.unary(Echo, request).await,
-            "/a.Echo/Server" => grpc.server_streaming(Echo, request).await,
-            "/a.Echo/Client" => grpc.client_streaming(Echo, request).await,
-            _ => grpc.streaming(Echo, request).await,
-        };
-        Ok::<_, std::convert::Infallible>(response)
-    });
-    let _in_runtime = runtime.enter();
-    let socket = tokio::net::TcpListener::from_std(socket).expect("it can be registered");
-    let server = Server::builder().serve_with_incoming(service, TcpIncoming::from(socket));
-    drop(runtime.spawn(server));
-    address
-}
+use tonic::transport::{Channel, Endpoint};
+use tonic::{Code, Request, Response};
 
 async fn client(door: &Door) -> Grpc<Channel> {
     let endpoint = Endpoint::from_shared(format!("http://{}", door.first_address()));

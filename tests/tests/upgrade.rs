@@ -1,39 +1,62 @@
 //! One process takes over from another under load: no request fails, no connection is refused,
-//! streams go on in the old process until its drain time is over.
+//! WebSockets and calls of gRPC go on in the old process until its drain time is over.
 
 use std::io::{Read, Write};
 use std::os::unix::net::UnixStream;
 use std::time::Duration;
 
+use black_box::calls::{self, Calls};
 use black_box::load::{Load, Tally, now, show};
-use black_box::{Backend, Client, Echoes, Sample, Setup, eventually, ok};
+use black_box::{Backend, Client, Echoes, Sample, Setup, eventually, eventually_some, ok};
 use rustix::process::{Pid, Signal, kill_process};
+use tokio::runtime::Runtime;
 
 /// Longer than any of these tests, so that nothing is cut by it.
 const DRAIN: &str = "[door]\nworkers = 2\ndrain = \"120s\"";
+
+/// A route to a server of gRPC, which ends with its runtime.
+fn route_of_calls(runtime: &Runtime) -> String {
+    let server = calls::serve(runtime);
+    format!(
+        "[pools.calls]\nservers = [\"{server}\"]\nprotocol = \"http2\"\n\
+         [routes.calls]\npath = \"/a.Echo\"\npool = \"calls\""
+    )
+}
 
 fn upgrades(count: usize) {
     let samples =
         Sample::several(&["one", "two"], &["--service-time", "1ms", "--concurrency", "200"]);
     let addresses: Vec<_> = samples.iter().map(Sample::address).collect();
-    let mut door = Setup::at(&addresses).more(DRAIN).start();
+    let runtime = Runtime::new().expect("a runtime can be made");
+    let setup = Setup::at(&addresses).never_overloaded();
+    let mut door = setup.more(&route_of_calls(&runtime)).more(DRAIN).start();
     let echoes = Echoes::start(door.first_address(), 20);
+    let calls = Calls::start(door.first_address(), 10);
     let load = Load::start(door.first_address(), 400);
     load.pass(200);
     let before = echoes.echoed();
+    let (told, answered) = (calls.echoed(), calls.answered());
     for _ in 0..count {
         door.upgrade();
         load.pass(100);
     }
     load.pass(400);
     let echoed = echoes.echoed() - before;
+    let (told, answered) = (calls.echoed() - told, calls.answered() - answered);
     assert!(door.retiring() >= 1, "the process with the WebSockets still serves them");
     echoes.finish();
+    calls.finish();
     let shots = load.finish();
     let all = Tally::of(&shots);
-    show(&format!("{count} upgrades  {}  20 WebSockets echoed {echoed}", all.row()));
+    show(&format!(
+        "{count} upgrades  {}  20 WebSockets echoed {echoed}  10 calls of gRPC echoed {told}, \
+         {answered} unary ones were answered",
+        all.row()
+    ));
     assert_eq!(all.failed, 0, "{:?}", all.causes);
     assert!(echoed > 20 * 20, "the WebSockets went on: {echoed}");
+    assert!(told > 10 * 10, "the calls went on: {told}");
+    assert!(answered > 10 * 10, "others were made: {answered}");
     eventually("all but the last process have ended", || door.retiring() == 0);
     assert_eq!(Client::to(&door).get("/").status, 200);
 }
@@ -74,7 +97,20 @@ fn a_stream_ends_by_the_drain_time() {
     eventually("the old process has ended", || door.retiring() == 0);
     assert!(began.elapsed() >= Duration::from_secs(2), "its time was not over");
     assert!(door.log().contains("the drain time is over"), "it says so");
-    assert!(std::thread::spawn(|| echoes.finish()).join().is_err(), "the WebSocket was cut");
+    eventually("the WebSocket was cut", || echoes.cut() == 1);
+}
+
+#[test]
+fn a_call_with_both_sides_open_ends_by_the_drain_time() {
+    let (backend, runtime) = (Backend::answering(ok("hello")), Runtime::new().unwrap());
+    let drain = "[door]\nworkers = 1\ndrain = \"2s\"";
+    let mut door = Setup::of(&[&backend]).more(&route_of_calls(&runtime)).more(drain).start();
+    let calls = Calls::start(door.first_address(), 2);
+    let began = now();
+    door.upgrade();
+    assert_eq!(calls.cut(), 2);
+    assert!(began.elapsed() >= Duration::from_secs(2), "its time was not over");
+    eventually("the old process has ended", || door.retiring() == 0);
 }
 
 #[test]
@@ -97,7 +133,9 @@ fn whoever_asks_and_goes_changes_nothing() {
     let setup = Setup::of(&[&backend]);
     let mut door = setup.start();
     for said in ["", "I am something else"] {
-        let mut stream = UnixStream::connect(door.handover_socket()).unwrap();
+        // It is there soon after the listeners are.
+        let ask = || UnixStream::connect(door.handover_socket()).ok();
+        let mut stream = eventually_some("the door can be taken over", ask);
         let mut lengths = [0; 8];
         stream.read_exact(&mut lengths).unwrap();
         assert_eq!(door.reload().status, 503, "nothing changes meanwhile");

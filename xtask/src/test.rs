@@ -1,14 +1,18 @@
 //! Runs every test, after making sure that the peers the tests talk to are there.
 //!
 //! On Debian as root what is missing is installed; elsewhere it is named and the run ends
-//! with exit code 2, since a test that silently skips its peer shows nothing. The last line
-//! is the sum over all test programs, `N passed, N failed`, alone on its line.
+//! with exit code 2, since a test that silently skips its peer shows nothing. At the end what
+//! failed is told once more, since often only the end of a log is kept. The last line is the
+//! sum over all test programs, `N passed, N failed`, alone on its line.
+
+mod failures;
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
 use std::process::{Command, Stdio};
 
 use anyhow::Context;
+use failures::Failures;
 
 use crate::{Outcome, say, shell};
 
@@ -19,12 +23,14 @@ struct Need {
     present: fn() -> bool,
 }
 
-const NEEDS: [Need; 12] = [
+const NEEDS: [Need; 14] = [
     Need { name: "nginx", package: "nginx-light", present: || shell::find("nginx").is_some() },
     Need { name: "pebble", package: "pebble", present: || shell::find("pebble").is_some() },
     Need { name: "haproxy", package: "haproxy", present: || shell::find("haproxy").is_some() },
     Need { name: "wrk", package: "wrk", present: || shell::find("wrk").is_some() },
     Need { name: "nghttp", package: "nghttp2-client", present: || shell::find("nghttp").is_some() },
+    Need { name: "chromium", package: "chromium", present: || shell::find("chromium").is_some() },
+    Need { name: "node", package: "nodejs", present: || shell::find("node").is_some() },
     Need { name: "curl", package: "curl", present: || shell::find("curl").is_some() },
     Need { name: "openssl", package: "openssl", present: || shell::find("openssl").is_some() },
     Need { name: "python3", package: "python3", present: || shell::find("python3").is_some() },
@@ -75,11 +81,12 @@ pub(crate) fn run() -> anyhow::Result<Outcome> {
     }
     // The black-box tests start the binary a person would build.
     let built = shell::show("cargo", &["build", "--release", "--package", "tidegate"])?;
-    let mut sum = Sum::default();
+    let (mut sum, mut failures) = (Sum::default(), Failures::default());
     let mut code = exit_code(built);
     if code == 0 {
-        code = run_tests(&mut sum)?;
+        code = run_tests(&mut sum, &mut failures)?;
     }
+    failures.report().iter().for_each(|line| say::data(line));
     say::data(&sum.line());
     Ok(if code == 0 { Outcome::Clean } else { Outcome::Passed(code) })
 }
@@ -117,8 +124,8 @@ fn install(packages: &[&str]) -> anyhow::Result<()> {
     Ok(())
 }
 
-/// Runs `cargo test`, passes its output through and adds up its summaries.
-fn run_tests(sum: &mut Sum) -> anyhow::Result<u8> {
+/// Runs `cargo test`, passes its output through, adds up its summaries and collects what failed.
+fn run_tests(sum: &mut Sum, failures: &mut Failures) -> anyhow::Result<u8> {
     let arguments = ["test", "--workspace", "--no-fail-fast"];
     say::note(&format!("+ cargo {}", arguments.join(" ")));
     let mut child = Command::new("cargo")
@@ -133,6 +140,7 @@ fn run_tests(sum: &mut Sum) -> anyhow::Result<u8> {
         let line = String::from_utf8_lossy(&line);
         say::data(&line);
         sum.add(&line);
+        failures.add(&line);
     }
     Ok(exit_code(child.wait().context("cannot wait for cargo test")?))
 }

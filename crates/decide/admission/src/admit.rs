@@ -2,7 +2,8 @@
 //!
 //! Each step costs more than the one before it, and a request that one refuses has taken nothing
 //! from a server. [`Admission::admit`] holds the first six; the seventh, what becomes of a request
-//! that waits, is [`Line::next`].
+//! that waits, is [`Line::next`]. Whoever has to find out more about a request calls the two halves
+//! of `admit` himself: between them it has passed its rates, and holds no server's place.
 //! Invariant: a request that was let in or waits is counted for its client, and at its pool, until
 //! its pass or its place in the line is dropped.
 
@@ -61,6 +62,23 @@ pub enum Verdict {
     Refuse(Refusal),
 }
 
+/// A request that passed the first three steps, with what it took on the way; its drop gives that
+/// back.
+#[derive(Debug)]
+#[must_use = "a request that was checked is still to be let in"]
+pub struct Checked {
+    carried: Carried,
+    flow: u64,
+}
+
+impl Checked {
+    /// The refusal of this request for a reason that is not admission's: try again in 1 to 3 s.
+    #[must_use]
+    pub const fn refused(&self, reason: Reason) -> Refusal {
+        Refusal::busy(reason, self.flow)
+    }
+}
+
 impl Admission {
     /// Builds admission for a configuration. `pools`: the addresses of each pool's servers, in
     /// configuration order. What `previous` learned is kept: keys where their number stays, clients
@@ -117,9 +135,8 @@ impl Admission {
         }
     }
 
-    /// Decides about a request that arrived. `line` is the worker's own at the pool of the
-    /// request's route, `None` where the route has no pool; `token` is what the line knows the
-    /// request by if it has to wait. Lock-free; allocates only when it waits.
+    /// Decides about a request that arrived: all of [`Admission::check`], then all of
+    /// [`Admission::enter`].
     pub fn admit<R: Request, T>(
         &self,
         request: &R,
@@ -127,16 +144,17 @@ impl Admission {
         token: impl FnOnce() -> T,
         now: Timestamp,
     ) -> Verdict {
-        self.walk(request, line, token, now).unwrap_or_else(Verdict::Refuse)
+        match self.check(request, now) {
+            Ok(checked) => self.enter((request, checked), line, token, now),
+            Err(refusal) => Verdict::Refuse(refusal),
+        }
     }
 
-    fn walk<R: Request, T>(
-        &self,
-        request: &R,
-        line: Option<&mut Line<T>>,
-        token: impl FnOnce() -> T,
-        now: Timestamp,
-    ) -> Result<Verdict, Refusal> {
+    /// Steps 1 to 3: what can be said of a request whoever serves it. Lock-free; allocates nothing.
+    ///
+    /// # Errors
+    /// Why it is refused.
+    pub fn check<R: Request>(&self, request: &R, now: Timestamp) -> Result<Checked, Refusal> {
         let client = request.client();
         let route = self.route(request.route());
         self.talkers.record(request.worker(), route.pool, request.talker());
@@ -162,10 +180,34 @@ impl Admission {
         if !self.retries.admit(&self.keys, flow, request.is_retry(), now) {
             self.unless_observing(Refusal::because(Reason::TooManyRetries))?;
         }
+        Ok(Checked { carried, flow })
+    }
 
+    /// Steps 4 to 6, for a request that passed the first three: a place at its pool. `line` is the
+    /// worker's own at the pool of the request's route, `None` where the route has no pool; `token`
+    /// is what the line knows the request by if it has to wait. Lock-free; allocates only when it
+    /// waits.
+    pub fn enter<R: Request, T>(
+        &self,
+        (request, checked): (&R, Checked),
+        line: Option<&mut Line<T>>,
+        token: impl FnOnce() -> T,
+        now: Timestamp,
+    ) -> Verdict {
         let Some(line) = line else {
-            return Ok(Verdict::Serve(Pass::without_pool(carried)));
+            return Verdict::Serve(Pass::without_pool(checked.carried));
         };
+        self.place(request, checked, (line, token), now).unwrap_or_else(Verdict::Refuse)
+    }
+
+    fn place<R: Request, T>(
+        &self,
+        request: &R,
+        Checked { carried, flow }: Checked,
+        (line, token): (&mut Line<T>, impl FnOnce() -> T),
+        now: Timestamp,
+    ) -> Result<Verdict, Refusal> {
+        let route = self.route(request.route());
         if request.deadline().is_some_and(|deadline| deadline <= now) {
             self.unless_observing(Refusal::because(Reason::TooLate))?;
         }

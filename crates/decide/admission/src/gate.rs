@@ -202,6 +202,12 @@ impl Gate {
         server.map_or(0, |server| server.limiter.limit())
     }
 
+    /// A place for a request of the door's own, which waits in no line: it is counted whether there is
+    /// a place or not.
+    pub fn join(&self) -> Pass {
+        self.enter_anyway(None)
+    }
+
     /// A request that left the pool goes on there: it is counted whether there is a place or not.
     pub fn rejoin(&self, pass: &mut Pass) {
         if pass.place.is_none() {
@@ -226,8 +232,12 @@ impl Gate {
     /// places taken nobody is woken for nothing.
     #[must_use]
     pub fn due_elsewhere(&self, worker: usize, now: Timestamp) -> Option<usize> {
-        let free = self.allowed(now).is_none_or(|limit| self.in_flight() < limit);
-        self.waits_elsewhere(worker).filter(|_| free)
+        self.waits_elsewhere(worker).filter(|_| self.has_place(now))
+    }
+
+    /// Whether a place is free.
+    pub(crate) fn has_place(&self, now: Timestamp) -> bool {
+        self.allowed(now).is_none_or(|limit| self.in_flight() < limit)
     }
 
     /// Whether requests wait for a place, at any worker.
@@ -294,9 +304,7 @@ impl Gate {
 
     /// Whether a request that arrives has to stand behind others, or finds no place.
     pub(crate) fn is_busy(&self, server_free: bool, now: Timestamp) -> bool {
-        !server_free
-            || self.shared.board.waiting() > 0
-            || self.allowed(now).is_some_and(|limit| self.in_flight() >= limit)
+        !server_free || self.shared.board.waiting() > 0 || !self.has_place(now)
     }
 
     /// Whether a request that finds the pool busy is important enough. It is counted, unless its

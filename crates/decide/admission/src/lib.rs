@@ -29,7 +29,7 @@ mod talkers;
 #[cfg(test)]
 mod tests;
 
-pub use admit::{Admission, Verdict};
+pub use admit::{Admission, Checked, Verdict};
 pub use buffers::{BufferHold, Buffers};
 pub use clients::Clients;
 pub use gate::{Gate, Pass};

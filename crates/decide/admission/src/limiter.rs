@@ -17,8 +17,10 @@ use model::time::saturating_nanos;
 
 mod calm;
 mod measured;
+mod pressure;
 mod search;
 mod times;
+mod verdict;
 mod window;
 
 #[cfg(test)]

@@ -42,6 +42,9 @@ const BYTES_MAX: u64 = 8 << 20;
 const WAIT_SHORT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(50));
 /// How often all waiting requests are looked at for those whose time is over.
 const SWEEP: Duration = Duration::from_millis(4);
+/// A line that nobody looked at for longer stood still with its worker, and with all that would have
+/// freed places: the time beyond it does not count as waiting. It is looked at on each tick.
+const LOOKED_AT: Duration = Duration::from_millis(40);
 /// How long a place that is due to another worker is left to it.
 const LEFT_MAX: Duration = Duration::from_millis(1);
 
@@ -96,6 +99,7 @@ pub struct Line<T> {
     /// What gave way or was too late, until it is called.
     refused: VecDeque<(T, Reason, Duration)>,
     swept: Timestamp,
+    looked_at: Timestamp,
     /// Since when a free place is left to another worker.
     leaving_since: Option<Timestamp>,
 }
@@ -104,6 +108,8 @@ pub struct Line<T> {
 struct Waiting<T> {
     arrival: Arrival,
     since: Timestamp,
+    /// For how long its worker stood still meanwhile.
+    stood: Duration,
     token: T,
 }
 
@@ -128,6 +134,7 @@ impl<T> Line<T> {
             ticket: 0,
             refused: VecDeque::new(),
             swept: Timestamp::ZERO,
+            looked_at: Timestamp::ZERO,
             leaving_since: None,
         }
     }
@@ -138,11 +145,14 @@ impl<T> Line<T> {
         if now.since(self.swept) >= SWEEP {
             self.sweep(now);
         }
-        let first = self.first_in_time(now);
+        // Without a free place nobody is looked at: those whose time is over go by the sweep.
+        let is_free = server_free && !self.waiting.is_empty() && self.gate.has_place(now);
+        let limits = is_free.then(|| self.limits());
+        let first = limits.and_then(|limits| self.first_in_time(&limits, now));
         if let Some((token, reason, waited)) = self.refused.pop_front() {
             return Some(Called::Refuse { token, reason, waited });
         }
-        let (class, flow, ticket) = first.filter(|_| server_free)?;
+        let ((class, flow, ticket), limits) = (first?, limits?);
         if self.leaves_place(now) {
             return None;
         }
@@ -150,7 +160,7 @@ impl<T> Line<T> {
         let pass = self.gate.enter(carried, now)?;
         self.leaving_since = None;
         self.gate.shared.board.served(self.worker);
-        let (waiting, waited) = self.take_out(ticket, Departure::Served, now)?;
+        let (waiting, waited) = self.take_out(ticket, Departure::Served, limits.short, now)?;
         self.lanes[class].end_turn(flow);
         Some(Called::Serve { token: waiting.token, pass, waited })
     }
@@ -204,7 +214,8 @@ impl<T> Line<T> {
         self.ticket += 1;
         self.bytes += arrival.bytes;
         self.lanes[class.index()].push(flow, self.ticket);
-        self.waiting.insert(self.ticket, Waiting { arrival, since: now, token: token() });
+        let waiting = Waiting { arrival, since: now, stood: Duration::ZERO, token: token() };
+        self.waiting.insert(self.ticket, waiting);
         let board = &self.gate.shared.board;
         board.joined(self.worker, class);
         board.flows_changed(self.worker, flows, self.flows());
@@ -251,26 +262,23 @@ impl<T> Line<T> {
         if self.refused.len() >= self.capacity() {
             return false;
         }
-        self.refuse(ticket, Reason::QueueFull, now);
+        let short = self.limits().short;
+        self.refuse(ticket, Reason::QueueFull, short, now);
         true
     }
 
     /// The first of the most important class; whoever stands before it but is too late is refused.
-    fn first_in_time(&mut self, now: Timestamp) -> Option<(usize, u64, u64)> {
-        if self.waiting.is_empty() {
-            return None;
-        }
-        let limits = self.limits();
+    fn first_in_time(&mut self, limits: &Limits, now: Timestamp) -> Option<(usize, u64, u64)> {
         loop {
             let class = self.lanes.iter().position(|lane| !lane.is_empty())?;
             let lane = &self.lanes[class];
             let (flow, ticket) = lane.next()?;
-            let wait_max = self.limit(lane, lane.length(flow), &limits);
+            let wait_max = self.limit(lane, lane.length(flow), limits);
             let waiting = self.waiting.get(&ticket)?;
             let Some(reason) = waiting.over(wait_max, limits.service, now) else {
                 return Some((class, flow, ticket));
             };
-            self.refuse(ticket, reason, now);
+            self.refuse(ticket, reason, limits.short, now);
         }
     }
 
@@ -285,8 +293,27 @@ impl<T> Line<T> {
         now.since(since) < LEFT_MAX
     }
 
+    /// Takes the time in which the worker stood still from the waiting of all who wait.
+    fn excuse(&mut self, now: Timestamp) {
+        let stood = now.since(self.looked_at).saturating_sub(LOOKED_AT);
+        self.looked_at = now;
+        if stood.is_zero() {
+            return;
+        }
+        for waiting in self.waiting.values_mut() {
+            waiting.stood = (waiting.stood + stood).min(now.since(waiting.since));
+        }
+    }
+
+    /// As if it had been looked at on each tick until now, without anybody being called.
+    #[cfg(test)]
+    fn looked_at(&mut self, now: Timestamp) {
+        self.looked_at = now;
+    }
+
     /// Refuses those whose time is over, and sees whether the lanes still stand.
     fn sweep(&mut self, now: Timestamp) {
+        self.excuse(now);
         self.swept = now;
         let limits = self.limits();
         for lane in &mut self.lanes {
@@ -310,7 +337,7 @@ impl<T> Line<T> {
         // In the order of arrival, whatever lane they are of.
         over.sort_unstable_by_key(|(ticket, _)| *ticket);
         for (ticket, reason) in over {
-            self.refuse(ticket, reason, now);
+            self.refuse(ticket, reason, limits.short, now);
         }
     }
 
@@ -342,8 +369,8 @@ impl<T> Line<T> {
         Limits { service, short, long }
     }
 
-    fn refuse(&mut self, ticket: u64, reason: Reason, now: Timestamp) {
-        if let Some((waiting, waited)) = self.take_out(ticket, Departure::Refused, now) {
+    fn refuse(&mut self, ticket: u64, reason: Reason, short: Duration, now: Timestamp) {
+        if let Some((waiting, waited)) = self.take_out(ticket, Departure::Refused, short, now) {
             self.refused.push_back((waiting.token, reason, waited));
         }
     }
@@ -360,19 +387,20 @@ impl<T> Line<T> {
         }
     }
 
-    /// Takes out a request that is done with waiting, and counts its wait.
+    /// Takes out a request that is done with waiting, and counts its wait, which a burst explains
+    /// up to `short`.
     fn take_out(
         &mut self,
         ticket: u64,
         how: Departure,
+        short: Duration,
         now: Timestamp,
     ) -> Option<(Waiting<T>, Duration)> {
         let (waiting, thin) = self.forget(ticket)?;
         let waited = now.since(waiting.since);
-        let short = self.limits().short;
         let lane = &mut self.lanes[waiting.arrival.class.index()];
         let delay = if thin { &mut lane.thin_delay } else { &mut lane.thick_delay };
-        delay.left(how, waited, short, now);
+        delay.left(how, waited.saturating_sub(waiting.stood), short, now);
         if thin && how == Departure::Refused {
             self.gate.shared.level.refuse();
         }
@@ -407,7 +435,7 @@ impl<T> Waiting<T> {
         if self.arrival.deadline.is_some_and(|deadline| deadline.since(now) <= service) {
             return Some(Reason::TooLate);
         }
-        (now.since(self.since) > wait_max).then_some(Reason::QueueTimeout)
+        (now.since(self.since) > wait_max + self.stood).then_some(Reason::QueueTimeout)
     }
 }
 

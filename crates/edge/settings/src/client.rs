@@ -75,7 +75,8 @@ type Known = BTreeMap<(String, Vec<u8>), (Name, Range<usize>)>;
 fn check_unique(name: &Name, identity: &Placed<'_>, known: &mut Known) {
     let key = match &identity.identity {
         Identity::Header { name, sha256 } => (format!("header {name}"), sha256.to_vec()),
-        Identity::Jwt { claim, value, key: JwtKey::Secret(key) | JwtKey::Public(key) } => {
+        Identity::Jwt { claim, value, key } => {
+            let (JwtKey::Secret(key) | JwtKey::Public(key) | JwtKey::Jwk { json: key, .. }) = key;
             (format!("claim {claim:?} {value:?}"), key.clone())
         }
         Identity::Network(network) => (format!("network {network}"), Vec::new()),

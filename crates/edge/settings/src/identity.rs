@@ -209,7 +209,7 @@ fn by_claim(place: &Value<'_>, claim: &Value<'_>, secret: Secret<'_>) -> Option<
     Some(Identity::Jwt { claim: claim?, value: value?, key: key? })
 }
 
-fn claim_text(value: &Value<'_>) -> Option<Name> {
+pub(crate) fn claim_text(value: &Value<'_>) -> Option<Name> {
     let text = value.text()?;
     let is_plain = (1..=256).contains(&text.len()) && !text.chars().any(char::is_control);
     if !is_plain {
@@ -221,27 +221,35 @@ fn claim_text(value: &Value<'_>) -> Option<Name> {
 
 /// The bytes of a file that holds a key, without the line's end that editors leave.
 fn key_file(value: &Value<'_>) -> Option<Vec<u8>> {
-    let path = value.file()?;
-    let mut bytes = Vec::new();
-    let read = std::fs::File::open(&path)
-        .and_then(|file| file.take(FILE_BYTES_MAX + 1).read_to_end(&mut bytes));
-    if let Err(error) = read {
-        let message = format!("cannot read {}", quote(&path.to_string_lossy()));
-        value.invalid("unreadable-file", message, error.to_string());
-        return None;
-    }
-    if bytes.len() as u64 > FILE_BYTES_MAX {
-        let message = format!("{} is larger than 64 KiB", quote(&path.to_string_lossy()));
-        value.invalid("too-large", message, "name a file that holds one key");
-        return None;
-    }
+    let mut bytes = file_bytes(value, FILE_BYTES_MAX)?;
     while bytes.last().is_some_and(|byte| matches!(byte, b'\n' | b'\r')) {
         bytes.pop();
     }
     Some(bytes)
 }
 
-fn shared_secret(value: &Value<'_>) -> Option<Vec<u8>> {
+/// The bytes of a file; reports one that cannot be read, or is larger than allowed.
+pub(crate) fn file_bytes(value: &Value<'_>, bytes_max: u64) -> Option<Vec<u8>> {
+    let path = value.file()?;
+    let mut bytes = Vec::new();
+    let read = std::fs::File::open(&path)
+        .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes));
+    if let Err(error) = read {
+        let message = format!("cannot read {}", quote(&path.to_string_lossy()));
+        value.invalid("unreadable-file", message, error.to_string());
+        return None;
+    }
+    if bytes.len() as u64 > bytes_max {
+        let most = bytes_max >> 10;
+        let message = format!("{} is larger than {most} KiB", quote(&path.to_string_lossy()));
+        value.invalid("too-large", message, "name a file that holds what is needed only");
+        return None;
+    }
+    Some(bytes)
+}
+
+/// The secret of an issuer, in a file.
+pub(crate) fn shared_secret(value: &Value<'_>) -> Option<Vec<u8>> {
     let bytes = key_file(value)?;
     if bytes.len() >= SECRET_BYTES_MIN {
         return Some(bytes);
@@ -252,7 +260,8 @@ fn shared_secret(value: &Value<'_>) -> Option<Vec<u8>> {
     None
 }
 
-fn public_key(value: &Value<'_>) -> Option<Vec<u8>> {
+/// A public key in PEM, in a file.
+pub(crate) fn public_key(value: &Value<'_>) -> Option<Vec<u8>> {
     let bytes = key_file(value)?;
     // What the door tries, in its order.
     let is_key = DecodingKey::from_rsa_pem(&bytes).is_ok()

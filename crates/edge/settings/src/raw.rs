@@ -12,6 +12,7 @@ mod changes;
 mod pool;
 mod tcp;
 mod tls;
+mod treatment;
 
 use std::collections::BTreeMap;
 
@@ -21,6 +22,10 @@ use pool::RawPool;
 use schemars::JsonSchema;
 use tcp::RawMode;
 use tls::RawListenerTls;
+use treatment::{
+    RawBasicAuth, RawCompress, RawCors, RawForwardAuth, RawJwtAuth, RawRequestHeaders,
+    RawResponseHeaders,
+};
 
 /// Configuration of Tidegate.
 #[derive(JsonSchema)]
@@ -223,6 +228,25 @@ struct RawRoute {
     /// How important its requests are; a registered client's own class wins. By default `normal`.
     #[schemars(extend("examples" = ["critical"]))]
     class: Option<RawClass>,
+    /// Changes to the header fields that servers get.
+    request_headers: Option<RawRequestHeaders>,
+    /// Changes to the header fields that clients get, also in the door's own answers on this route.
+    response_headers: Option<RawResponseHeaders>,
+    /// Compresses responses for clients that accept it, if they came uncompressed: `true`, or a
+    /// table for other values than the defaults. Not where a secret stands in the same response as
+    /// text of an attacker's choice: its length would tell the secret.
+    #[schemars(extend("examples" = [true, { "codings": ["br", "gzip"] }]))]
+    compress: Option<RawCompress>,
+    /// Lets scripts of other sites in (CORS): the door answers what browsers ask beforehand, and
+    /// writes the fields they look for, in place of any the servers send.
+    cors: Option<RawCors>,
+    /// Lets in who has a name and a password (RFC 7617). At most one of `basic_auth`, `jwt_auth`
+    /// and `forward_auth`.
+    basic_auth: Option<RawBasicAuth>,
+    /// Lets in who has a signed token (RFC 6750, RFC 7519). One without `exp` does not count.
+    jwt_auth: Option<RawJwtAuth>,
+    /// Lets in whom another server lets in.
+    forward_auth: Option<RawForwardAuth>,
 }
 
 #[derive(JsonSchema)]

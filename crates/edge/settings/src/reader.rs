@@ -51,6 +51,11 @@ impl<'a> Value<'a> {
         Self { name, ..self.clone() }
     }
 
+    /// The same value, for findings about its key.
+    pub(crate) fn at_key(&self) -> Self {
+        Self { span: self.key_span.clone(), ..self.clone() }
+    }
+
     pub(crate) fn as_text(&self) -> Option<&'a str> {
         self.inner.as_str()
     }

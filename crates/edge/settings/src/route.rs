@@ -1,10 +1,16 @@
 //! Reads `[routes.NAME]`: which requests, and what happens to them.
 
+mod authentication;
+mod compression;
+mod cors;
+mod headers;
+mod treatment;
+
 use std::collections::HashMap;
 
 use model::Name;
 use model::configuration::{
-    Action, HeaderMatch, HostPattern, ListenerProtocol, PathPattern, Route, Treatment,
+    Action, Authentication, HeaderMatch, HostPattern, ListenerProtocol, PathPattern, Route,
 };
 
 use crate::admission;
@@ -26,6 +32,14 @@ const BODY_BYTES_MAX: usize = 65_536;
 struct Pools<'p> {
     placed: &'p [pool::Placed],
     by_name: HashMap<&'p str, usize>,
+}
+
+/// The pool that a route asks who may use it, if it asks one.
+pub(crate) fn asked_pool(route: &Route) -> Option<usize> {
+    match &route.treatment.authentication {
+        Some(Authentication::Forward(forward)) => Some(forward.pool),
+        Some(Authentication::Basic(_) | Authentication::Jwt(_)) | None => None,
+    }
 }
 
 /// Reads all routes, and orders them most specific first.
@@ -82,6 +96,7 @@ fn route(
     let body_bytes_max = table.get("body_max").and_then(|value| value.size(&BODY_RANGE));
     let total_timeout = table.get("total_timeout").and_then(|value| value.duration(&TIMEOUT_RANGE));
     let class = table.get("class").and_then(|value| value.choice(&admission::CLASSES));
+    let treatment = treatment::treatment(&mut table, pools);
     let action = action(&mut table, path.as_ref(), pools);
     table.finish();
     Some(Route {
@@ -95,7 +110,7 @@ fn route(
         body_bytes_max,
         total_timeout,
         class,
-        treatment: Treatment::default(),
+        treatment,
     })
 }
 

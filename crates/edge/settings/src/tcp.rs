@@ -12,7 +12,7 @@ use model::configuration::{
 
 use crate::finding::{Finding, did_you_mean, quote};
 use crate::reader::{Table, Value};
-use crate::route::host_pattern;
+use crate::route::{asked_pool, host_pattern};
 use crate::{listen, pool};
 
 /// Keys of a listener that say something of HTTP only.
@@ -193,10 +193,11 @@ pub(crate) fn settle(
 }
 
 fn forwards_to(route: &Route, index: usize) -> bool {
-    match route.action {
+    let forwards = match route.action {
         Action::Forward { pool, .. } => pool == index,
         Action::Redirect { .. } | Action::Respond { .. } => false,
-    }
+    };
+    forwards || asked_pool(route) == Some(index)
 }
 
 fn both_ways(table: &Value<'_>, listener: &Name, route: &Name) {

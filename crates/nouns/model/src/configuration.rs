@@ -33,6 +33,7 @@ pub use telemetry::{AccessLog, AccessLogFormat, AccessLogTarget, Telemetry};
 pub use treatment::{
     Authentication, BasicAuthentication, Coding, Compression, Cors, ForwardAuthentication,
     HeaderRules, HeaderValue, JwtAuthentication, Origins, Treatment, ValuePart, Variable,
+    may_hold_secret,
 };
 
 /// One whole, valid configuration.

@@ -16,7 +16,15 @@ const FILE: &str = "journal.lock";
 /// Held until it is dropped.
 #[derive(Debug)]
 pub(crate) struct Lock {
-    _file: File,
+    file: File,
+}
+
+impl Drop for Lock {
+    /// Closing the file would not do: the lock lasts as long as any copy of it is open, and a
+    /// child process has one for a moment, until it runs its program.
+    fn drop(&mut self) {
+        drop(self.file.unlock());
+    }
 }
 
 impl Lock {
@@ -44,7 +52,7 @@ impl Lock {
         }
         // The lock counts, not its text: a full disk only costs the next message the process.
         drop(sign(&mut file));
-        Ok(Self { _file: file })
+        Ok(Self { file })
     }
 }
 

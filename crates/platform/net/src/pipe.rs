@@ -1,6 +1,8 @@
 //! A byte stream within a thread, both ways: where one walk of a request meets the translation
 //! from or to another protocol.
 //!
+//! The other end is served by another task, or by a future that this end drives ([`End::drive`]).
+//!
 //! Each direction holds a bounded number of bytes; who writes more waits until the other side has
 //! read. Dropping an end closes both directions: what was written before can still be read, after
 //! it comes the end, or an error where the end was not said properly ([`End::reset`]).
@@ -8,7 +10,9 @@
 //! has written to holds no memory.
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::io::{self, IoSlice};
+use std::pin::Pin;
 use std::rc::Rc;
 use std::task::{Context, Poll, Waker};
 
@@ -16,13 +20,16 @@ use crate::socket::Socket;
 
 /// Bytes that wait in one direction, at most.
 pub const BYTES_MAX: usize = 16 * 1024;
+/// Room that is made for the first of them: a head and a short body, often written in parts.
+const FIRST_BYTES: usize = 1024;
 
 /// One end of a pipe.
-#[derive(Debug)]
 pub struct End {
     /// What the other end has written.
     incoming: Rc<RefCell<Half>>,
     outgoing: Rc<RefCell<Half>>,
+    /// Who serves the other end, until it is done.
+    driven: Option<Pin<Box<dyn Future<Output = ()>>>>,
 }
 
 /// One direction.
@@ -54,8 +61,8 @@ enum State {
 pub fn pipe() -> (End, End) {
     let (one, other) = (Rc::default(), Rc::default());
     (
-        End { incoming: Rc::clone(&one), outgoing: Rc::clone(&other) },
-        End { incoming: other, outgoing: one },
+        End { incoming: Rc::clone(&one), outgoing: Rc::clone(&other), driven: None },
+        End { incoming: other, outgoing: one, driven: None },
     )
 }
 
@@ -91,6 +98,24 @@ impl Half {
 }
 
 impl End {
+    /// Polls `other`, which serves the other end, whenever something is read or flushed here, and
+    /// when there is no room to write: what it does for one exchange is not worth a task. It is
+    /// dropped with this end. What is written here is to be flushed.
+    #[must_use]
+    pub fn drive(self, other: impl Future<Output = ()> + 'static) -> Self {
+        let mut this = self;
+        this.driven = Some(Box::pin(other));
+        this
+    }
+
+    fn poll_driven(&mut self, context: &mut Context<'_>) {
+        if let Some(driven) = &mut self.driven
+            && driven.as_mut().poll(context).is_ready()
+        {
+            self.driven = None;
+        }
+    }
+
     /// Ready once nothing will be read here any more because the other end was reset or dropped.
     /// Bytes that are there do not count.
     pub fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
@@ -99,16 +124,6 @@ impl End {
             return Poll::Ready(());
         }
         half.reader = Some(context.waker().clone());
-        Poll::Pending
-    }
-
-    /// Ready once the other end will not read what is written here.
-    pub fn poll_deaf(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut half = self.outgoing.borrow_mut();
-        if half.deaf {
-            return Poll::Ready(());
-        }
-        half.writer = Some(context.waker().clone());
         Poll::Pending
     }
 
@@ -154,6 +169,15 @@ impl End {
     }
 }
 
+impl std::fmt::Debug for End {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("End")
+            .field("incoming", &self.incoming)
+            .field("outgoing", &self.outgoing)
+            .finish_non_exhaustive()
+    }
+}
+
 impl Drop for End {
     fn drop(&mut self) {
         self.outgoing.borrow_mut().close(State::Reset);
@@ -163,6 +187,11 @@ impl Drop for End {
 
 impl Socket for End {
     fn poll_read(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
+        if self.driven.is_some() {
+            // Nobody is to be woken who looks for himself right after this.
+            self.incoming.borrow_mut().reader = None;
+            self.poll_driven(context);
+        }
         let mut half = self.incoming.borrow_mut();
         let count = half.left().min(into.len());
         if count > 0 {
@@ -188,6 +217,9 @@ impl Socket for End {
         context: &mut Context<'_>,
         parts: &[IoSlice<'_>],
     ) -> Poll<io::Result<usize>> {
+        if self.driven.is_some() && self.room() == 0 {
+            self.poll_driven(context);
+        }
         let mut half = self.outgoing.borrow_mut();
         if half.deaf || half.state != State::Open {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
@@ -202,22 +234,28 @@ impl Socket for End {
             half.bytes.drain(..read);
         }
         let mut written = 0;
-        half.bytes.reserve(parts.iter().map(|part| part.len()).sum::<usize>().min(room));
+        let wanted = parts.iter().map(|part| part.len()).sum::<usize>().min(room);
+        let is_first = half.bytes.capacity() == 0;
+        half.bytes.reserve(if is_first { wanted.max(FIRST_BYTES) } else { wanted });
         for part in parts {
             let count = part.len().min(room - written);
             half.bytes.extend_from_slice(part.get(..count).unwrap_or_default());
             written += count;
         }
-        Half::wake(&mut half.reader);
+        if self.driven.is_none() {
+            Half::wake(&mut half.reader);
+        }
         Poll::Ready(Ok(written))
     }
 
-    fn poll_flush(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_flush(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
+        self.poll_driven(context);
         Poll::Ready(Ok(()))
     }
 
-    fn poll_shutdown(&mut self, _context: &mut Context<'_>) -> Poll<io::Result<()>> {
+    fn poll_shutdown(&mut self, context: &mut Context<'_>) -> Poll<io::Result<()>> {
         self.finish();
+        self.poll_driven(context);
         Poll::Ready(Ok(()))
     }
 }

@@ -256,9 +256,17 @@ impl AsyncRead for Stream {
         context: &mut Context<'_>,
         into: &mut ReadBuf<'_>,
     ) -> Poll<io::Result<()>> {
-        let count = ready!(Socket::poll_read(self.get_mut(), context, into.initialize_unfilled()))?;
-        into.advance(count);
-        Poll::Ready(Ok(()))
+        match self.get_mut() {
+            // These read into memory as it is: zeroing all the room first would cost more than
+            // what is read as a rule.
+            Self::Tcp(tcp) => Pin::new(tcp.register()?).poll_read(context, into),
+            Self::Tls(tls) => Pin::new(tls.as_mut()).poll_read(context, into),
+            Self::Pipe(end) => {
+                let count = ready!(end.poll_read(context, into.initialize_unfilled()))?;
+                into.advance(count);
+                Poll::Ready(Ok(()))
+            }
+        }
     }
 }
 

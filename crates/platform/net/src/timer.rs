@@ -30,6 +30,8 @@ use tokio::io::unix::AsyncFd;
 const TICK_SHIFT: u32 = 24;
 const SLOTS: u64 = 256;
 const NEVER: u64 = u64::MAX;
+/// Entries whose deadline was dropped that are kept for the next ones.
+const SPARE_MAX: usize = 1024;
 
 /// The time between two calls of [`Wheel::advance`] that the wheel expects.
 pub const TICK: Duration = Duration::from_nanos(1 << TICK_SHIFT);
@@ -82,6 +84,9 @@ impl Ticker {
 #[derive(Debug)]
 pub struct Wheel {
     slots: RefCell<Vec<Vec<Rc<Entry>>>>,
+    /// Entries without a deadline. They stay in the slot that they are in, so that a stream of
+    /// deadlines that live shortly does not fill the slots with entries nobody owns.
+    spare: RefCell<Vec<Rc<Entry>>>,
     tick: Cell<u64>,
 }
 
@@ -95,6 +100,8 @@ struct Entry {
     placed: Cell<u64>,
     fired: Cell<bool>,
     dropped: Cell<bool>,
+    /// How many can end it before its time.
+    enders: Cell<u32>,
     waker: RefCell<Option<Waker>>,
 }
 
@@ -112,23 +119,26 @@ impl Wheel {
     #[must_use]
     pub fn new(now: Timestamp) -> Rc<Self> {
         let slots = (0..SLOTS).map(|_| Vec::new()).collect();
-        Rc::new(Self { slots: RefCell::new(slots), tick: Cell::new(tick_of(now)) })
+        let (slots, spare) = (RefCell::new(slots), RefCell::default());
+        Rc::new(Self { slots, spare, tick: Cell::new(tick_of(now)) })
     }
 
     /// A disarmed deadline on this wheel.
     #[must_use]
     pub fn deadline(self: &Rc<Self>) -> Deadline {
-        Deadline {
-            wheel: Rc::clone(self),
-            entry: Rc::new(Entry {
+        let spare = self.spare.borrow_mut().pop();
+        let entry = spare.unwrap_or_else(|| {
+            Rc::new(Entry {
                 due: Cell::new(NEVER),
                 limit: Cell::new(NEVER),
                 placed: Cell::new(NEVER),
                 fired: Cell::new(false),
                 dropped: Cell::new(false),
+                enders: Cell::new(0),
                 waker: RefCell::new(None),
-            }),
-        }
+            })
+        });
+        Deadline { wheel: Rc::clone(self), entry }
     }
 
     /// Fires what is due at `now`. To be called about once per [`TICK`].
@@ -245,6 +255,7 @@ impl Deadline {
     /// What ends it before its time.
     #[must_use]
     pub fn ender(&self) -> Ender {
+        self.entry.enders.set(self.entry.enders.get() + 1);
         Ender(Rc::clone(&self.entry))
     }
 
@@ -287,10 +298,24 @@ impl Ender {
     }
 }
 
+impl Drop for Ender {
+    fn drop(&mut self) {
+        self.0.enders.set(self.0.enders.get() - 1);
+    }
+}
+
 impl Drop for Deadline {
     fn drop(&mut self) {
-        self.entry.dropped.set(true);
         self.entry.waker.borrow_mut().take();
+        let mut spare = self.wheel.spare.borrow_mut();
+        if self.entry.enders.get() > 0 || spare.len() >= SPARE_MAX {
+            self.entry.dropped.set(true);
+            return;
+        }
+        self.entry.due.set(NEVER);
+        self.entry.limit.set(NEVER);
+        self.entry.fired.set(false);
+        spare.push(Rc::clone(&self.entry));
     }
 }
 

@@ -1,7 +1,8 @@
 //! Who is let in: shows `admission` the request, and does what it says.
 //!
-//! The order of the steps stands in `admission::Admission::admit`. Here is only what it may ask
-//! of a request, taken from the head when it asks and not before, and the wait for a place.
+//! The order of the steps stands in `admission::Admission`: `check`, then `enter`; between the two
+//! it is found out who may use the route. Here is only what they may ask of a request, taken from
+//! the head when they ask and not before, and the wait for a place.
 
 use std::hash::{BuildHasher, RandomState};
 use std::net::IpAddr;
@@ -14,6 +15,7 @@ use model::configuration::{Action, Class, FlowKey, LimitKey, Listener};
 use model::{Reason, Timestamp};
 use net::clock;
 
+use crate::authenticate::{Denied, authenticate};
 use crate::connection::Client;
 use crate::exchange::Exchange;
 use crate::grpc;
@@ -60,37 +62,43 @@ pub(crate) fn identify(
 /// Lets the request in, now or after a wait.
 ///
 /// # Errors
-/// Why it is refused.
+/// Why it is refused, or what it is answered.
 pub(crate) async fn admit<'a>(
     worker: &'a Worker,
     client: &mut Client,
     exchange: &mut Exchange,
     (view, route, listener): (&'a View, usize, &Listener),
-) -> Result<Place<'a>, Refusal> {
+) -> Result<Place<'a>, Denied> {
     let pool = match view.live.router.routes()[route].action {
         Action::Forward { pool, .. } => Some(pool),
         Action::Redirect { .. } | Action::Respond { .. } => None,
     };
     let queue = pool.map(|pool| (&*view.pools[pool].queue, &worker.shared.bells));
-    let now = exchange.phases.started;
+    let index = worker.index;
+    let checked = {
+        let asking = Asking { worker: index, client, exchange, view, listener, route, pool };
+        view.live.admission.check(&asking, exchange.phases.started)?
+    };
+    if view.live.guards.watch(route) {
+        Box::pin(authenticate(worker, client, exchange, (view, route), &checked)).await?;
+    }
+    let now = exchange.phases.started + exchange.phases.authenticating;
     let mut seat = None;
     let verdict = {
-        let worker = worker.index;
-        let asking = Asking { worker, client, exchange, view, listener, route, pool };
+        let asking = Asking { worker: index, client, exchange, view, listener, route, pool };
         let mut line = queue.map(|(queue, _)| queue.line.borrow_mut());
         let token = || Rc::clone(seat.insert(Rc::<Seat>::default()));
-        view.live.admission.admit(&asking, line.as_deref_mut(), token, now)
+        view.live.admission.enter((&asking, checked), line.as_deref_mut(), token, now)
     };
     match (verdict, queue, seat) {
         (Verdict::Serve(pass), _, _) => Ok(Place::new(pass, queue)),
-        (Verdict::Refuse(refusal), _, _) => Err(refusal),
+        (Verdict::Refuse(refusal), _, _) => Err(refusal.into()),
         (Verdict::Wait(ticket), Some(queue), Some(seat)) => {
-            let (called, waited) = Waiting::new(queue, seat, ticket).called(client).await;
-            exchange.phases.waited =
-                Some(waited.unwrap_or_else(|| clock::now().since(exchange.phases.started)));
-            called.map_err(Refusal::because)
+            let (called, waited) = Waiting::new(queue, seat, ticket).called(client, now).await;
+            exchange.phases.waited = Some(waited.unwrap_or_else(|| clock::now().since(now)));
+            called.map_err(|reason| Refusal::because(reason).into())
         }
-        (Verdict::Wait(_), _, _) => Err(Refusal::because(Reason::Internal)),
+        (Verdict::Wait(_), _, _) => Err(Refusal::because(Reason::Internal).into()),
     }
 }
 

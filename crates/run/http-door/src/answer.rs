@@ -12,15 +12,19 @@ use std::time::Duration;
 use admission::Refusal;
 use http_wire::{Method, Version};
 use model::Reason;
-use model::configuration::{ErrorFormat, Listener};
+use model::configuration::{Compression, ErrorFormat, Listener};
 use net::clock;
 
+use crate::authenticate::Reply;
+use crate::coder::Then;
+use crate::compression::{self, Choice};
 use crate::connection::Client;
 use crate::exchange::{Ended, Exchange};
 use crate::grpc;
 use crate::heads::{write_decimal, write_field};
 use crate::quota::Shown;
 use crate::serve::head_bytes;
+use crate::treated::{self, Kind};
 use crate::view::View;
 use crate::worker::Worker;
 
@@ -40,6 +44,10 @@ pub(crate) struct Answer<'a> {
     configuration: &'a str,
     retry_after: Option<Duration>,
     quota: Option<Shown<'a>>,
+    compression: Option<&'a Compression>,
+    is_preflight: bool,
+    /// Complete lines of the head.
+    fields: &'a [u8],
 }
 
 impl<'a> Answer<'a> {
@@ -59,6 +67,9 @@ impl<'a> Answer<'a> {
             configuration: &view.live.configuration.version,
             retry_after: None,
             quota: None,
+            compression: None,
+            is_preflight: false,
+            fields: b"",
         }
     }
 
@@ -75,6 +86,18 @@ impl<'a> Answer<'a> {
         self
     }
 
+    /// With these complete lines in its head.
+    pub(crate) fn with_fields(mut self, fields: &'a [u8]) -> Self {
+        self.fields = fields;
+        self
+    }
+
+    /// What another server answers in the place of the one that was asked for.
+    pub(crate) fn of_another(reply: &'a Reply) -> Self {
+        let answer = Self::fixed(reply.status, "", "");
+        Self { body: &reply.body, fields: &reply.fields, ..answer }
+    }
+
     /// With the methods that would have been served.
     pub(crate) fn allowing(mut self, methods: Vec<&'a str>) -> Self {
         self.allow = methods;
@@ -84,6 +107,17 @@ impl<'a> Answer<'a> {
     /// With what is left of the rate, as far as the client is told.
     pub(crate) fn with_quota(mut self, quota: Option<Shown<'a>>) -> Self {
         self.quota = quota;
+        self
+    }
+
+    /// What a browser is told before it lets a script of another site send its request.
+    pub(crate) fn preflight() -> Self {
+        Self { is_preflight: true, ..Self::fixed(204, "", "") }
+    }
+
+    /// Compressed, if these are not `None` and the client likes it.
+    pub(crate) fn compressed_by(mut self, settings: Option<&'a Compression>) -> Self {
+        self.compression = settings;
         self
     }
 
@@ -100,6 +134,9 @@ impl<'a> Answer<'a> {
             configuration: "",
             retry_after: None,
             quota: None,
+            compression: None,
+            is_preflight: false,
+            fields: b"",
         }
     }
 }
@@ -168,8 +205,14 @@ pub(crate) async fn send(
         Some(reason) => write_refusal(exchange, answer, reason),
         None => exchange.to_server.extend_from_slice(answer.body),
     }
+    let choice = match answer.compression {
+        Some(settings) => compress(worker, client, exchange, (answer, settings)),
+        None => Choice::default(),
+    };
     let length = exchange.to_server.len();
-    write_head(worker, exchange, answer, (keep_alive, length, grpc_type));
+    write_head(worker, exchange, answer, (keep_alive, length, grpc_type, choice));
+    let kind = if answer.is_preflight { Kind::Preflight } else { Kind::Response(answer.status) };
+    treated::treat_response(client, exchange, kind);
     if !without_body {
         exchange.to_client.extend_from_slice(&exchange.to_server);
     }
@@ -182,6 +225,29 @@ pub(crate) async fn send(
         bytes_in: 0,
         bytes_out: if without_body { 0 } else { length as u64 },
         at: clock::now(),
+    }
+}
+
+/// Compresses the body that `to_server` holds, if the client likes it.
+fn compress(
+    worker: &Worker,
+    client: &Client,
+    exchange: &mut Exchange,
+    (answer, settings): (&Answer<'_>, &Compression),
+) -> Choice {
+    let request = (&exchange.request, head_bytes(client));
+    let body = &mut exchange.to_server;
+    let described = (answer.status, answer.content_type, body.len());
+    let choice = compression::of_own(settings, request, described);
+    let Some(coding) = choice.coding else { return choice };
+    let mut encoded = Vec::new();
+    let lent = worker.coders.lend(coding, settings.level, u64::try_from(body.len()).ok());
+    match lent.and_then(|mut coder| coder.encode(body, Then::End, &mut encoded)) {
+        Ok(()) => {
+            *body = encoded;
+            choice
+        }
+        Err(_no_memory) => Choice { coding: None, ..choice },
     }
 }
 
@@ -201,6 +267,9 @@ fn keeps_alive(reason: Reason) -> bool {
             | Reason::QueueFull
             | Reason::QueueTimeout
             | Reason::TooLate
+            | Reason::Unauthenticated
+            | Reason::Forbidden
+            | Reason::AuthenticationUnavailable
             | Reason::NoServer
             | Reason::ConnectFailed
             | Reason::ConnectTimeout
@@ -216,7 +285,7 @@ fn write_head(
     worker: &Worker,
     exchange: &mut Exchange,
     answer: &Answer<'_>,
-    (keep_alive, length, grpc_type): (bool, usize, Option<&str>),
+    (keep_alive, length, grpc_type, choice): (bool, usize, Option<&str>, Choice),
 ) {
     let http10 = exchange.request.version == Version::Http10;
     let out = &mut exchange.to_client;
@@ -230,11 +299,16 @@ fn write_head(
     out.extend_from_slice(b"\r\n");
     write_field(out, b"date", &worker.date.text(exchange.phases.started));
     if !matches!(answer.status, 204 | 304) {
-        write_field(out, b"content-type", grpc_type.unwrap_or(answer.content_type).as_bytes());
+        let content_type = grpc_type.unwrap_or(answer.content_type);
+        if !content_type.is_empty() {
+            write_field(out, b"content-type", content_type.as_bytes());
+        }
         out.extend_from_slice(b"content-length: ");
         write_decimal(out, length as u64);
         out.extend_from_slice(b"\r\n");
     }
+    choice.write(out, std::iter::empty());
+    out.extend_from_slice(answer.fields);
     if let Some(location) = &answer.location {
         write_field(out, b"location", location);
     }

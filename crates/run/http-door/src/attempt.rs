@@ -8,7 +8,7 @@ use std::task::{Context, Poll};
 use std::time::Duration;
 
 use balancing::{FailureCause, Outcome, Pick};
-use http_wire::{HeadLimits, HeaderKind, write_proxy_header};
+use http_wire::{HeadLimits, HeaderKind, Method, write_proxy_header};
 use model::configuration::{Pool as PoolSettings, Route, ServerProtocol};
 use model::{Fault, Reason, Timestamp};
 use net::clock;
@@ -142,7 +142,7 @@ fn outcome_of(result: &Result<Ended, Failure>, status: u16, latency: Duration) -
 }
 
 /// What a server's failure is to `balancing`.
-fn cause_of(reason: Reason) -> FailureCause {
+pub(crate) fn cause_of(reason: Reason) -> FailureCause {
     if reason == Reason::ConnectFailed {
         FailureCause::Connect
     } else if reason == Reason::ServerTls {
@@ -225,6 +225,11 @@ impl Attempt<'_, '_> {
 
     /// Sees whether the answer is that of a gRPC call, and how it went for the server.
     fn note_call(&mut self, exchange: &mut Exchange, server: &ServerConnection, length: usize) {
+        self.is_call = false;
+        exchange.status_of_work = exchange.response.status;
+        if exchange.request.method != Method::Post {
+            return; // As all calls are.
+        }
         let head = server.buffer.as_ref().and_then(|buffer| buffer.filled().get(..length));
         let (bytes, response) = (head.unwrap_or_default(), &exchange.response);
         let kind = response.header(bytes, HeaderKind::ContentType);
@@ -297,7 +302,8 @@ impl Attempt<'_, '_> {
                 self.poll_response(context, client, exchange, server)
             })
             .await?;
-            let buffer = server.buffer.as_mut().ok_or(Failure::client(Reason::Internal))?;
+            let buffer = server.buffer.as_mut();
+            let buffer = buffer.ok_or_else(|| Failure::client(Reason::Internal))?;
             let (start, _) = buffer.bounds();
             let bytes = buffer.bytes().get(start..start + length).unwrap_or_default();
             exchange
@@ -406,6 +412,7 @@ impl Attempt<'_, '_> {
                 Poll::Ready(Failure::client(Reason::ClientClosed))
             }
             Poll::Ready(Err(PumpError::Malformed(reason))) => Poll::Ready(Failure::client(reason)),
+            Poll::Ready(Err(PumpError::Encoder)) => Poll::Ready(Failure::client(Reason::Internal)),
             Poll::Ready(Err(PumpError::TooLarge)) => {
                 Poll::Ready(Failure::client(Reason::BodyTooLarge))
             }

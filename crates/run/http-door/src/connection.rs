@@ -21,6 +21,7 @@ use net::timer::Deadline;
 
 use crate::exchange::Exchange;
 use crate::identify::Known;
+use crate::idle::IDLE_AFTER;
 use crate::record;
 use crate::session::{ClientCertificate, Session};
 use crate::worker::{ListenerCell, Worker};
@@ -138,28 +139,42 @@ impl Client {
     pub(crate) async fn read_head(&mut self, worker: &Rc<Worker>) -> Result<Option<usize>, Reason> {
         let settings = self.listener.settings();
         let limits = head_limits(&settings);
+        // A stream of HTTP/2 holds nobody up.
+        let idle_after = if self.over_http2 { Duration::MAX } else { IDLE_AFTER };
         self.scanner.reset();
         self.head_began = None;
         if let Some(buffer) = &mut self.buffer {
             buffer.compact();
             self.deadline.set(settings.timeouts.head);
         } else {
-            self.deadline.set(settings.timeouts.keep_alive);
+            self.deadline.set(settings.timeouts.keep_alive.min(idle_after));
         }
         let head_time = settings.timeouts.head;
+        let longer = settings.timeouts.keep_alive.saturating_sub(idle_after);
         drop(settings);
         let listener = Rc::clone(&self.listener);
         let mut seat = None;
         let read = std::future::poll_fn(|context| {
             let polled = self.poll_head(context, worker, &limits, head_time);
-            let is_idle = polled.is_pending() && self.buffer.is_none() && !self.over_http2;
+            if polled.is_ready() {
+                return polled;
+            }
+            let is_idle = self.buffer.is_none();
             if !is_idle {
                 // Whoever was told to go and was asked something just then stays.
-                seat = seat.take().filter(|_| polled.is_ready());
-            } else if seat.is_none() {
-                seat = Some(listener.idle.sit(worker.wheel.ticks(), self.deadline.ender()));
+                seat = None;
             }
-            polled
+            while self.deadline.poll(context).is_ready() {
+                if !is_idle {
+                    return Poll::Ready(Err(Reason::HeadTimeout));
+                }
+                if seat.is_some() || longer.is_zero() {
+                    return Poll::Ready(Ok(None));
+                }
+                seat = Some(listener.idle.sit(worker.wheel.ticks(), self.deadline.ender()));
+                self.deadline.set(longer);
+            }
+            Poll::Pending
         });
         let read = read.await;
         if matches!(read, Ok(None)) && seat.is_some_and(|seat| seat.is_called()) {
@@ -193,7 +208,10 @@ impl Client {
                 return Poll::Ready(Err(Reason::HeadTooLarge));
             }
             match self.stream.poll_read(context, buffer.spare()) {
-                Poll::Pending => return self.poll_head_deadline(context),
+                Poll::Pending => {
+                    self.hold_what_came();
+                    return Poll::Pending;
+                }
                 Poll::Ready(Ok(count)) if count > 0 => {
                     let begins = buffer.is_empty();
                     buffer.advance(count);
@@ -209,17 +227,12 @@ impl Client {
         }
     }
 
-    fn poll_head_deadline(
-        &mut self,
-        context: &mut Context<'_>,
-    ) -> Poll<Result<Option<usize>, Reason>> {
-        let idle = self.buffer.as_ref().is_none_or(Buffer::is_empty);
-        if idle {
-            self.buffer = None;
-        } else if let Some(buffer) = &mut self.buffer {
-            buffer.shrink();
+    /// Keeps no more memory than what was read needs.
+    fn hold_what_came(&mut self) {
+        match &mut self.buffer {
+            Some(buffer) if !buffer.is_empty() => buffer.shrink(),
+            _ => self.buffer = None,
         }
-        self.deadline.poll(context).map(|_| if idle { Ok(None) } else { Err(Reason::HeadTimeout) })
     }
 
     /// Ready once the client has left: it closed its connection, or reset it. What else it sends

@@ -2,14 +2,28 @@
 //!
 //! A worker keeps a stock of these, so a warmed worker serves a request without allocating.
 
+use std::rc::Rc;
 use std::time::Duration;
 
 use http_wire::{Endpoints, HeadScanner, HeaderKind, RequestHead, ResponseHead};
 use model::{Reason, Timestamp};
 use net::timer::Deadline;
 
+use crate::treated::Treated;
+
 /// The longest request id that is taken over from a trusted peer.
 const REQUEST_ID_BYTES_MAX: usize = 128;
+
+/// The digits of each byte.
+const HEX: [[u8; 2]; 256] = {
+    let (digits, mut all) = (b"0123456789abcdef", [[0; 2]; 256]);
+    let mut byte = 0;
+    while byte < 256 {
+        all[byte] = [digits[byte >> 4], digits[byte & 15]];
+        byte += 1;
+    }
+    all
+};
 
 /// One request in flight.
 #[derive(Debug)]
@@ -30,6 +44,12 @@ pub(crate) struct Exchange {
     pub(crate) body_begun: bool,
     /// The registered client that sends it, by index in the configuration.
     pub(crate) client: Option<usize>,
+    /// Who was authenticated, printable; empty where nobody was.
+    pub(crate) user: Vec<u8>,
+    /// Complete lines, `name: value\r\n`, that authentication adds to the request's head.
+    pub(crate) extra_headers: Vec<u8>,
+    /// What is done to the heads of its route, if anything.
+    pub(crate) treated: Option<Rc<Treated>>,
     /// Whom the server is told that its connection is from, in pools that want to know.
     pub(crate) proxied: Option<Endpoints>,
     /// The status of the last response as it tells of the server's work: a failed gRPC call has
@@ -45,6 +65,8 @@ pub(crate) struct Exchange {
 pub(crate) struct Phases {
     /// The head was complete.
     pub(crate) started: Timestamp,
+    /// To find out who sends it, on routes that want to know; else zero.
+    pub(crate) authenticating: Duration,
     /// In the queue of its pool, until it was served or given up; absent when it did not wait.
     pub(crate) waited: Option<Duration>,
     /// Connecting to the server; absent when a connection was reused.
@@ -84,7 +106,10 @@ impl Exchange {
             request_id: Vec::with_capacity(REQUEST_ID_BYTES_MAX),
             body_begun: false,
             client: None,
+            user: Vec::new(),
+            extra_headers: Vec::new(),
             status_of_work: 0,
+            treated: None,
             proxied: None,
             deadline,
             phases: Phases::default(),
@@ -100,6 +125,9 @@ impl Exchange {
         self.request_id.clear();
         self.body_begun = false;
         self.client = None;
+        self.user.clear();
+        self.extra_headers.clear();
+        self.treated = None;
         self.proxied = None;
         self.deadline.limit(None);
         self.deadline.clear();
@@ -117,11 +145,7 @@ impl Exchange {
             self.request_id.extend_from_slice(id);
             return;
         }
-        const HEX: &[u8; 16] = b"0123456789abcdef";
-        let mut digits = [0; 32];
-        for (pair, byte) in digits.chunks_exact_mut(2).zip(random.to_ne_bytes()) {
-            pair.copy_from_slice(&[HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]]);
-        }
-        self.request_id.extend_from_slice(&digits);
+        let digits = random.to_ne_bytes().map(|byte| HEX[usize::from(byte)]);
+        self.request_id.extend_from_slice(digits.as_flattened());
     }
 }

@@ -9,7 +9,7 @@
 
 use std::time::Duration;
 
-use http_wire::{HeaderKind, RequestHead};
+use http_wire::{HeaderKind, Method, RequestHead};
 use model::Reason;
 
 /// The type of a gRPC message begins like this, whatever encodes its messages.
@@ -47,7 +47,8 @@ pub(crate) fn total(
     head: &RequestHead,
     bytes: &[u8],
 ) -> Option<Duration> {
-    let is_call = head.header(bytes, HeaderKind::ContentType).is_some_and(is_grpc);
+    let is_call = head.method == Method::Post
+        && head.header(bytes, HeaderKind::ContentType).is_some_and(is_grpc);
     let told = if is_call { head.header_named(bytes, "grpc-timeout") } else { None };
     let told = told.and_then(timeout);
     configured.into_iter().chain(told).min()

@@ -4,9 +4,10 @@
 //! codec understood, and what an untrusted peer says about itself is replaced by what the door
 //! knows. Everything else passes byte for byte, in order.
 
-use http_wire::{Framing, Header, HeaderKind, RequestHead, ResponseHead, Version};
-use model::configuration::ForwardedStyle;
+use http_wire::{Framing, Header, HeaderKind, RequestHead, ResponseHead, Span, Version};
+use model::configuration::{Authentication, ForwardedStyle};
 
+use crate::compression::{self, Choice};
 use crate::connection::Origin;
 use crate::pump::Encoding;
 use crate::quota::Shown;
@@ -17,6 +18,8 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) origin: &'a Origin,
     pub(crate) forwarded: ForwardedStyle,
     pub(crate) request_id: &'a [u8],
+    /// Whose fields the request's own must not be taken for, and the lines it adds.
+    pub(crate) authenticated: Option<(&'a Authentication, &'a [u8])>,
     /// The matched prefix, in bytes, and what stands in its place.
     pub(crate) replace_prefix: Option<(usize, &'a str)>,
 }
@@ -42,7 +45,8 @@ pub(crate) fn write_request(
     let trusted = context.origin.trusted;
     let certificate = context.origin.certificate();
     for header in &head.headers {
-        let other = header.kind == HeaderKind::ClientCert && certificate.is_some();
+        let other = header.kind == HeaderKind::ClientCert && certificate.is_some()
+            || context.authenticated.is_some_and(|(how, _)| how.owns(header.name.of(bytes)));
         if passes_to_server(header, trusted) && !other {
             copy_field(out, header, bytes);
         }
@@ -58,6 +62,9 @@ pub(crate) fn write_request(
     }
     write_forwarding(out, head, bytes, context);
     write_field(out, b"x-request-id", context.request_id);
+    if let Some((_, lines)) = context.authenticated {
+        out.extend_from_slice(lines);
+    }
     out.extend_from_slice(b"\r\n");
 }
 
@@ -74,7 +81,7 @@ fn write_path(out: &mut Vec<u8>, path: &str, replace_prefix: Option<(usize, &str
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "a kind the door does not know passes")]
-fn passes_to_server(header: &Header, trusted: bool) -> bool {
+pub(crate) fn passes_to_server(header: &Header, trusted: bool) -> bool {
     match header.kind {
         HeaderKind::Host
         | HeaderKind::ContentLength
@@ -93,7 +100,7 @@ fn passes_to_server(header: &Header, trusted: bool) -> bool {
     }
 }
 
-fn write_forwarding(
+pub(crate) fn write_forwarding(
     out: &mut Vec<u8>,
     head: &RequestHead,
     bytes: &[u8],
@@ -188,22 +195,26 @@ fn write_forwarded_element(out: &mut Vec<u8>, origin: &Origin, authority: &[u8])
 pub(crate) struct ResponsePlan {
     pub(crate) encoding: Encoding,
     pub(crate) keep_alive: bool,
+    /// Whether the body is compressed.
+    pub(crate) choice: Choice,
 }
 
 /// Decides the framing towards a client of `version` that would like to `keep_alive`.
-pub(crate) fn plan_response(framing: Framing, version: Version, keep_alive: bool) -> ResponsePlan {
-    match (framing, version) {
-        (Framing::None | Framing::Length(_), _) => {
-            ResponsePlan { encoding: Encoding::Identity, keep_alive }
-        }
-        (Framing::Chunked | Framing::Close, Version::Http11) => {
-            ResponsePlan { encoding: Encoding::Chunked, keep_alive }
-        }
+pub(crate) fn plan_response(
+    framing: Framing,
+    version: Version,
+    keep_alive: bool,
+    choice: Choice,
+) -> ResponsePlan {
+    // How long it gets shows only at its end.
+    let framing = if choice.coding.is_some() { Framing::Chunked } else { framing };
+    let (encoding, keep_alive) = match (framing, version) {
+        (Framing::None | Framing::Length(_), _) => (Encoding::Identity, keep_alive),
+        (Framing::Chunked | Framing::Close, Version::Http11) => (Encoding::Chunked, keep_alive),
         // An HTTP/1.0 client knows no chunks: the end of the connection ends the body.
-        (Framing::Chunked | Framing::Close, Version::Http10) => {
-            ResponsePlan { encoding: Encoding::Identity, keep_alive: false }
-        }
-    }
+        (Framing::Chunked | Framing::Close, Version::Http10) => (Encoding::Identity, false),
+    };
+    ResponsePlan { encoding, keep_alive, choice }
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "a kind the door does not know passes")]
@@ -226,6 +237,7 @@ pub(crate) fn write_response(
             }
             HeaderKind::TransferEncoding | HeaderKind::Upgrade => {}
             _ if header.hop_by_hop => {}
+            _ if plan.choice.rewrites(out, header.name.of(bytes), header.value.of(bytes)) => {}
             HeaderKind::XRequestId => {
                 has_request_id = true;
                 copy_field(out, header, bytes);
@@ -239,9 +251,14 @@ pub(crate) fn write_response(
         (Framing::None, Some(length)) if !no_length => {
             write_field(out, b"content-length", length);
         }
-        (Framing::Length(length), _) => write_framing(out, Framing::Length(length)),
+        (Framing::Length(length), _) if plan.choice.coding.is_none() => {
+            write_framing(out, Framing::Length(length));
+        }
         _ if plan.encoding == Encoding::Chunked => write_framing(out, Framing::Chunked),
         _ => {}
+    }
+    if plan.choice.varies {
+        plan.choice.write(out, compression::vary(head, bytes));
     }
     if !has_request_id {
         write_field(out, b"x-request-id", request_id);
@@ -274,6 +291,12 @@ pub(crate) fn write_interim(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8]
 }
 
 fn write_status_line(out: &mut Vec<u8>, head: &ResponseHead, bytes: &[u8]) {
+    if head.version == Version::Http11 && !head.reason_phrase.is_empty() {
+        // It is what would be written here.
+        let end = head.reason_phrase.end.saturating_add(2);
+        out.extend_from_slice(Span { start: 0, end }.of(bytes));
+        return;
+    }
     out.extend_from_slice(b"HTTP/1.1 ");
     write_decimal(out, u64::from(head.status));
     out.push(b' ');
@@ -294,7 +317,18 @@ fn write_framing(out: &mut Vec<u8>, framing: Framing) {
 }
 
 fn copy_field(out: &mut Vec<u8>, header: &Header, bytes: &[u8]) {
-    write_field(out, header.name.of(bytes), header.value.of(bytes));
+    let (name, value) = (header.name.of(bytes), header.value.of(bytes));
+    // Nearly every line is written as it would be written here.
+    let line = Span { start: header.name.start, end: header.value.end.saturating_add(2) };
+    let line = line.of(bytes);
+    let is_plain = line.len() == name.len() + value.len() + 4
+        && line.ends_with(b"\r\n")
+        && line.get(name.len()..).is_some_and(|rest| rest.starts_with(b": "));
+    if is_plain {
+        out.extend_from_slice(line);
+    } else {
+        write_field(out, name, value);
+    }
 }
 
 pub(crate) fn write_field(out: &mut Vec<u8>, name: &[u8], value: &[u8]) {

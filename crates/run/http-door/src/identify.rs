@@ -114,7 +114,7 @@ impl Identities {
         &self,
         sender: Sender<'_>,
         known: &mut Known,
-        cache: &mut token::Cache,
+        cache: &mut token::Cache<usize>,
         (is_peer, address): (bool, impl FnOnce() -> IpAddr),
     ) -> Option<usize> {
         for (place, (name, secrets)) in self.headers.iter().enumerate() {
@@ -132,8 +132,8 @@ impl Identities {
             && let Some(value) = sender.head.header(sender.bytes, HeaderKind::Authorization)
         {
             let found = self.remembered(known, (IN_TOKEN, value), sender.now, || {
-                let (client, until) =
-                    cache.find(&self.tokens, self.number, value, (sender.now, clock::wall()))?;
+                let times = (sender.now, clock::wall());
+                let (client, until) = self.tokens.find(cache, self.number, value, times)?;
                 Some((client, Some(until)))
             });
             if found.is_some() {

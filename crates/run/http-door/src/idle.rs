@@ -1,19 +1,20 @@
 //! Which client connections of a listener are idle, the longest first: they go when room is
 //! needed.
 //!
-//! A connection that waits for a request of which nothing was read yet has a seat in a list that
-//! is kept in the order in which seats were taken. Taking and leaving one costs a few stores, and
-//! memory only for as many seats as were ever taken at once.
+//! A connection that has waited for a request for [`IDLE_AFTER`], and nothing of it was read yet,
+//! has a seat in a list that is kept in the order in which seats were taken. One that is in use
+//! never takes one, and memory is needed only for as many seats as were ever taken at once.
 //! Invariant: a seat is in the list from when it was taken until it is left or called.
 
 use std::cell::RefCell;
+use std::time::Duration;
 
 use net::timer::Ender;
 
 use crate::worker::{ListenerCell, Worker};
 
-/// A connection that has been idle for less is likely to be in use; in ticks, about a second.
-const IDLE_TICKS_MIN: u64 = 60;
+/// A connection that has been idle for less is likely to be in use.
+pub(crate) const IDLE_AFTER: Duration = Duration::from_secs(1);
 
 /// The idle connections of one listener on one worker.
 #[derive(Debug, Default)]
@@ -52,14 +53,11 @@ impl Worker {
     /// Tells the longest idle client connection to go, of `listener` or, with `None`, of any; gives
     /// whether one had been idle long enough. It goes when its task next runs.
     pub(crate) fn make_room(&self, listener: Option<&ListenerCell>) -> bool {
-        let now = self.wheel.ticks();
-        let is_long = |since: u64| now.saturating_sub(since) >= IDLE_TICKS_MIN;
-        let longest = |cell: &ListenerCell| cell.idle.longest().filter(|since| is_long(*since));
         if let Some(listener) = listener {
-            return longest(listener).is_some() && listener.idle.call_longest();
+            return listener.idle.call_longest();
         }
         let listeners = self.listeners.borrow();
-        let all = listeners.values().filter_map(|cell| Some((longest(cell)?, cell)));
+        let all = listeners.values().filter_map(|cell| Some((cell.idle.longest()?, cell)));
         all.min_by_key(|(since, _)| *since).is_some_and(|(_, cell)| cell.idle.call_longest())
     }
 }

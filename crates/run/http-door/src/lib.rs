@@ -10,8 +10,11 @@ mod addresses;
 mod admit;
 mod answer;
 mod attempt;
+mod authenticate;
 pub mod challenges;
 pub mod check;
+mod coder;
+mod compression;
 mod connection;
 mod date;
 mod exchange;
@@ -34,6 +37,7 @@ mod serve;
 mod session;
 mod tcp;
 mod token;
+mod treated;
 mod trial;
 mod tunnel;
 mod upstream;
@@ -41,3 +45,6 @@ mod view;
 mod waiting;
 mod work;
 pub mod worker;
+
+#[cfg(fuzzing)]
+pub use http2::fuzzing as http2_mapping;

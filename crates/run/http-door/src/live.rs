@@ -18,6 +18,7 @@ use model::{Configuration, Name, Timestamp};
 use net::tls::{ClientTls, ServerTls, TlsError};
 use tokio_rustls::TlsConnector;
 
+use crate::authenticate::Guards;
 use crate::identify::Identities;
 use crate::route::Router;
 use crate::secured::Secured;
@@ -64,6 +65,8 @@ pub struct Live {
     pub(crate) admission: Arc<Admission>,
     /// What registered clients are known by; absent when none are.
     pub(crate) identities: Option<Arc<Identities>>,
+    /// Who may use its routes.
+    pub(crate) guards: Arc<Guards>,
     /// Makes the hashes by which clients are told apart; the same as long as the process runs.
     pub(crate) secret: RandomState,
     /// How many workers serve it.
@@ -90,6 +93,9 @@ pub(crate) struct LiveListener {
     pub(crate) connections: Arc<AtomicU32>,
 }
 
+/// What registered clients are known by, and who may use the routes.
+type Askers = (Option<Arc<Identities>>, Arc<Guards>);
+
 /// Why a configuration cannot go live.
 #[derive(Debug, thiserror::Error)]
 pub enum LiveError {
@@ -115,6 +121,12 @@ pub enum LiveError {
         /// The client.
         client: Name,
     },
+    /// A key of the tokens that a route asks for cannot be used.
+    #[error("route {route:?}: a key of `jwt_auth` cannot be used")]
+    RouteKey {
+        /// The route.
+        route: Name,
+    },
 }
 
 impl Live {
@@ -132,7 +144,10 @@ impl Live {
         let secured = Secured::load(configuration, previous.map(|live| &live.secured))?;
         let identities = Identities::build(&configuration.clients)
             .map_err(|client| LiveError::ClientKey { client })?;
-        let read = (configuration, secured, identities.map(Arc::new));
+        let guards =
+            Guards::build(&configuration.routes).map_err(|route| LiveError::RouteKey { route })?;
+        let askers = (identities.map(Arc::new), Arc::new(guards));
+        let read = (configuration, secured, askers);
         Self::assemble(read, known, previous, now)
     }
 
@@ -161,16 +176,13 @@ impl Live {
         known: &Known,
         (previous, now): (&Self, Timestamp),
     ) -> Result<Self, LiveError> {
-        let read = (&self.configuration, secured, self.identities.clone());
+        let askers = (self.identities.clone(), Arc::clone(&self.guards));
+        let read = (&self.configuration, secured, askers);
         Self::assemble(read, known, Some(previous), now)
     }
 
     fn assemble(
-        (configuration, secured, identities): (
-            &Arc<Configuration>,
-            Secured,
-            Option<Arc<Identities>>,
-        ),
+        (configuration, secured, (identities, guards)): (&Arc<Configuration>, Secured, Askers),
         known: &Known,
         previous: Option<&Self>,
         now: Timestamp,
@@ -211,6 +223,7 @@ impl Live {
             listeners,
             admission: Arc::new(admission),
             identities,
+            guards,
             secret,
             workers,
             secured,

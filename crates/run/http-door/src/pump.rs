@@ -16,6 +16,10 @@ use model::Reason;
 use net::buffer::Buffer;
 use net::socket::Socket;
 
+use self::coded::Coded;
+
+mod coded;
+
 /// Copying this much costs less than a second part in a vectored write.
 const COALESCE_BYTES_MAX: usize = 2048;
 
@@ -39,6 +43,8 @@ pub(crate) enum Encoding {
     Identity,
     /// In chunks.
     Chunked,
+    /// Through an encoder, and what that gives out in chunks.
+    Coded,
 }
 
 /// The side that a pump waits for.
@@ -59,6 +65,8 @@ pub(crate) enum PumpError {
     Malformed(Reason),
     /// The body is larger than the limit.
     TooLarge,
+    /// The encoder failed.
+    Encoder,
 }
 
 /// One message on its way.
@@ -80,9 +88,13 @@ pub(crate) struct Pump {
     left_max: u64,
     /// Body bytes so far.
     bytes: u64,
+    /// The encoder, if there is one.
+    coded: Option<Box<Coded>>,
     /// The decoded body, while all of it is still in the buffer.
     whole: Option<(usize, usize)>,
     decoded_once: bool,
+    /// What follows a chunked body is not passed on.
+    drops_trailers: bool,
     blocked: Side,
     progressed: bool,
     /// Anything was written at all.
@@ -117,8 +129,10 @@ impl Pump {
             ended: empty,
             left_max: bytes_max,
             bytes: 0,
+            coded: None,
             whole: empty.then_some((floor, floor)),
             decoded_once: false,
+            drops_trailers: false,
             blocked: Side::Sink,
             progressed: false,
             sent: false,
@@ -126,9 +140,15 @@ impl Pump {
         }
     }
 
-    /// Body bytes moved so far.
+    /// The same, of which only the body is passed on (RFC 9110, section 6.5.1).
+    pub(crate) fn without_trailers(mut self) -> Self {
+        self.drops_trailers = true;
+        self
+    }
+
+    /// Body bytes moved so far, as they go to the sink.
     pub(crate) fn bytes(&self) -> u64 {
-        self.bytes
+        self.coded.as_ref().map_or(self.bytes, |coded| coded.bytes)
     }
 
     /// True when the message can be sent once more from what is still in the buffer.
@@ -192,6 +212,10 @@ impl Pump {
     /// in the buffer, where the head that was read is no longer needed. The message can then not
     /// be restarted from the buffer.
     pub(crate) fn coalesce(&mut self, buffer: &mut Buffer, out: &mut Vec<u8>) {
+        if self.encoding == Encoding::Coded {
+            // What the encoder makes of the first bytes goes behind the head.
+            return;
+        }
         let (start, end) = self.data;
         if end - start <= COALESCE_BYTES_MAX {
             let data = buffer.bytes().get(start..end).unwrap_or_default();
@@ -217,6 +241,11 @@ impl Pump {
         buffer: &mut Buffer,
         out: &mut Vec<u8>,
     ) -> Poll<Result<(), PumpError>> {
+        if let Some(mut coded) = self.coded.take() {
+            let polled = self.poll_coded(context, &mut coded, (from, to), (buffer, out));
+            self.coded = Some(coded);
+            return polled;
+        }
         loop {
             self.blocked = Side::Sink;
             ready!(self.poll_write(context, to, buffer, out))?;
@@ -228,24 +257,41 @@ impl Pump {
             if self.decode(buffer, out)? {
                 continue;
             }
-            if buffer.is_empty() {
-                buffer.set_bounds(self.floor, self.floor);
-            }
-            self.blocked = Side::Source;
-            let Poll::Ready(read) = from.poll_read(context, buffer.spare()) else {
+            let Poll::Ready(filled) = self.poll_fill(context, from, buffer) else {
                 // TLS may hold a record; errors show at the next write.
                 if to.poll_flush(context).is_pending() {
                     self.blocked = Side::Sink;
                 }
                 return Poll::Pending;
             };
-            self.progressed = true;
-            match read {
-                Ok(0) => self.end_of_source(out)?,
-                Ok(count) => buffer.advance(count),
-                Err(error) => return Poll::Ready(Err(source(&error))),
+            filled?;
+            if self.ended && self.encoding == Encoding::Chunked {
+                self.encode_chunk(out);
             }
         }
+    }
+
+    /// Reads from the source once all that was read is taken.
+    fn poll_fill(
+        &mut self,
+        context: &mut Context<'_>,
+        from: &mut impl Socket,
+        buffer: &mut Buffer,
+    ) -> Poll<Result<(), PumpError>> {
+        if buffer.is_empty() {
+            buffer.set_bounds(self.floor, self.floor);
+        }
+        self.blocked = Side::Source;
+        let read = ready!(from.poll_read(context, buffer.spare()));
+        self.progressed = true;
+        Poll::Ready(match read {
+            Ok(0) => self.end_of_source(),
+            Ok(count) => {
+                buffer.advance(count);
+                Ok(())
+            }
+            Err(error) => Err(source(&error)),
+        })
     }
 
     fn poll_write(
@@ -277,7 +323,7 @@ impl Pump {
             self.progressed = true;
             self.sent = true;
         }
-        if !self.ended {
+        if !self.ended || self.encoding == Encoding::Coded {
             out.clear();
             self.data = (self.floor, self.floor);
             self.tail = b"";
@@ -341,9 +387,12 @@ impl Pump {
         let source = std::mem::replace(&mut self.source, Source::Done);
         let Source::Chunked(decoder) = source else { return Ok(()) };
         self.ended = true;
-        if self.encoding == Encoding::Identity {
+        if self.encoding == Encoding::Coded {
+            // Its trailers are wanted once all was encoded.
+            self.source = Source::Chunked(decoder);
+        } else if self.encoding == Encoding::Identity {
             self.remember_whole();
-        } else if decoder.trailers().is_empty() {
+        } else if decoder.trailers().is_empty() || self.drops_trailers {
             self.remember_whole();
             self.encode_chunk(out);
         } else {
@@ -389,15 +438,12 @@ impl Pump {
         };
     }
 
-    fn end_of_source(&mut self, out: &mut Vec<u8>) -> Result<(), PumpError> {
+    fn end_of_source(&mut self) -> Result<(), PumpError> {
         if !matches!(self.source, Source::Close) {
             return Err(source(&io::ErrorKind::UnexpectedEof.into()));
         }
         self.source = Source::Done;
         self.ended = true;
-        if self.encoding == Encoding::Chunked {
-            self.encode_chunk(out);
-        }
         Ok(())
     }
 }

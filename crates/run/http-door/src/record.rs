@@ -41,6 +41,7 @@ pub(crate) fn access(
             .client
             .map(|client| view.live.configuration.clients[client].name.clone()),
         class,
+        user: (!exchange.user.is_empty()).then(|| text(&exchange.user)),
         peer: client.origin.peer,
         method: text(request.method_text.of(bytes)),
         host: request.authority.map(|authority| text(authority.of(bytes))),

@@ -4,19 +4,24 @@
 //! directions move at once: a response may begin before its request has ended.
 
 use std::task::{Context, Poll};
-use std::time::Duration;
 
 use http_wire::{Framing, HeaderKind};
+use model::configuration::Compression;
 use model::{Reason, Timestamp};
 use net::clock;
+use net::socket::Socket;
 use net::timer::Elapsed;
 
 use crate::attempt::Attempt;
+use crate::coder::Coder;
+use crate::compression::{self, Choice};
 use crate::connection::Client;
 use crate::exchange::{Ended, Exchange};
 use crate::heads;
 use crate::pump::{Pump, PumpError, Side};
-use crate::upstream::ServerConnection;
+use crate::serve;
+use crate::treated::{self, Kind};
+use crate::upstream::{ServerConnection, idle_time};
 use crate::work::{STREAM_AFTER, WATCH_AFTER};
 
 impl Attempt<'_, '_> {
@@ -35,10 +40,14 @@ impl Attempt<'_, '_> {
         let wants_more =
             wants_more && self.upload.is_finished() && exchange.request.upgrade.is_none();
         let framing = exchange.response.framing;
-        let plan = heads::plan_response(framing, exchange.request.version, wants_more);
         let Some(buffer) = server.buffer.as_mut() else { unreachable!("a head was just read") };
         let (start, _) = buffer.bounds();
         let bytes = buffer.bytes().get(start..start + length).unwrap_or_default();
+        let (choice, coder) = match &self.route.treatment.compression {
+            Some(settings) => self.compression(settings, client, exchange, bytes),
+            None => Default::default(),
+        };
+        let plan = heads::plan_response(framing, exchange.request.version, wants_more, choice);
         let is_event_stream = exchange
             .response
             .header(bytes, HeaderKind::ContentType)
@@ -46,8 +55,12 @@ impl Attempt<'_, '_> {
         let quota = self.place.quota(exchange.client, self.view);
         let told = (exchange.request.version, &*exchange.request_id, quota);
         heads::write_response(&mut exchange.to_client, &exchange.response, bytes, plan, told);
+        treated::treat_response(client, exchange, Kind::Response(status));
         buffer.consume(length);
         let mut download = Pump::new(framing, plan.encoding, buffer, u64::MAX);
+        if let Some(coder) = coder {
+            download.encode_with(coder);
+        }
         // Head and first body bytes leave in one write; a body that is malformed from its start
         // shows itself again when it is polled.
         drop(download.prepare(buffer, &mut exchange.to_client));
@@ -77,6 +90,25 @@ impl Attempt<'_, '_> {
         ended
     }
 
+    /// Whether the response with the head `bytes` is compressed, and by what.
+    fn compression(
+        &self,
+        settings: &Compression,
+        client: &Client,
+        exchange: &Exchange,
+        bytes: &[u8],
+    ) -> (Choice, Option<Coder>) {
+        let request = (&exchange.request, serve::head_bytes(client));
+        let choice = compression::of_response(settings, request, (&exchange.response, bytes));
+        let Some(coding) = choice.coding else { return (choice, None) };
+        let length = exchange.response.content_length;
+        match self.worker.coders.lend(coding, settings.level, length) {
+            Ok(coder) => (choice, Some(coder)),
+            // The body as it came is right as well.
+            Err(_no_memory) => (Choice { coding: None, ..choice }, None),
+        }
+    }
+
     fn poll_relay(
         &mut self,
         context: &mut Context<'_>,
@@ -100,7 +132,12 @@ impl Attempt<'_, '_> {
             Poll::Ready(Err(PumpError::Malformed(_) | PumpError::TooLarge)) => {
                 return Poll::Ready(Err(Reason::BadResponse));
             }
+            Poll::Ready(Err(PumpError::Encoder)) => return Poll::Ready(Err(Reason::Internal)),
             Poll::Pending => {}
+        }
+        if download.blocked() == Side::Sink {
+            // The server is not read, but what it was sent may wait for a turn to go on.
+            drop(server.stream.poll_flush(context));
         }
         let has_read_all = download.has_read_all();
         if has_read_all && self.load.is_some() {
@@ -170,12 +207,7 @@ impl Attempt<'_, '_> {
         if !reusable {
             return;
         }
-        // The server's own idea of its idle time is honoured, with a second in hand.
-        let told = exchange.response.keep_alive_timeout_seconds.map(|seconds| {
-            Duration::from_secs(u64::from(seconds)).saturating_sub(Duration::from_secs(1))
-        });
-        let time =
-            told.map_or(self.settings.timeouts.idle, |told| told.min(self.settings.timeouts.idle));
+        let time = idle_time(&exchange.response, self.settings.timeouts.idle);
         let (owner, idle_max) = (exchange.proxied, self.settings.idle_max);
         self.server().idle.put(server.stream, owner, (now, now + time), idle_max);
     }

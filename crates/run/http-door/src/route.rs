@@ -27,6 +27,8 @@ struct Paths {
     exact: HashMap<Name, Vec<usize>>,
     templates: Vec<usize>,
     prefixes: HashMap<Name, Vec<usize>>,
+    /// Of which lengths there are prefixes, a bit each, so that others are not hashed.
+    lengths: u128,
 }
 
 /// The outcome of matching.
@@ -80,6 +82,17 @@ impl Router {
 
     /// The route for `head`, whose bytes are `bytes`, that came in by `listener`.
     pub(crate) fn find(&self, head: &RequestHead, bytes: &[u8], listener: &str) -> Match {
+        self.find_for(head.method_text.of(bytes), head, bytes, listener)
+    }
+
+    /// The route that the same request would take with this method.
+    pub(crate) fn find_for(
+        &self,
+        method: &[u8],
+        head: &RequestHead,
+        bytes: &[u8],
+        listener: &str,
+    ) -> Match {
         let mut lower = [0; 256];
         let host = self.host_of(head, bytes, &mut lower);
         let mut outcome = Match::None;
@@ -87,7 +100,7 @@ impl Router {
             if !listener_matches(&self.routes[index], listener) {
                 continue;
             }
-            if method_matches(&self.routes[index], head, bytes) {
+            if method_matches(&self.routes[index], method) {
                 return Match::Route(index);
             }
             outcome = Match::WrongMethod;
@@ -146,7 +159,8 @@ impl Router {
         let templates = paths.templates.iter().filter(move |index| {
             matches!(&self.routes[**index].path, PathPattern::Template(segments) if template_matches(segments, path))
         });
-        let prefixes = prefixes_of(path).filter_map(|prefix| paths.prefixes.get(prefix)).flatten();
+        let prefixes = prefixes_of(path).filter(|prefix| paths.lengths & bit_of(prefix) != 0);
+        let prefixes = prefixes.filter_map(|prefix| paths.prefixes.get(prefix)).flatten();
         exact.chain(templates).chain(prefixes).copied()
     }
 }
@@ -158,10 +172,16 @@ impl Paths {
             PathPattern::Template(_) => self.templates.push(index),
             PathPattern::Prefix(path) => {
                 let trimmed = path.strip_suffix('/').unwrap_or(path);
+                self.lengths |= bit_of(trimmed);
                 self.prefixes.entry(trimmed.into()).or_default().push(index);
             }
         }
     }
+}
+
+/// The bit of a prefix's length; all that are longer than 127 share one.
+fn bit_of(prefix: &str) -> u128 {
+    1 << prefix.len().min(127)
 }
 
 /// The prefixes of a path at segment borders, longest first: `/a/b` gives `/a/b`, `/a`, ``.
@@ -199,8 +219,7 @@ fn listener_matches(route: &Route, listener: &str) -> bool {
 }
 
 /// A route for GET serves HEAD too (RFC 9110, section 9.3.2).
-fn method_matches(route: &Route, head: &RequestHead, bytes: &[u8]) -> bool {
-    let method = head.method_text.of(bytes);
+fn method_matches(route: &Route, method: &[u8]) -> bool {
     let serves = |wanted: &[u8]| route.methods.iter().any(|name| name.as_bytes() == wanted);
     route.methods.is_empty() || serves(method) || (method == b"HEAD" && serves(b"GET"))
 }

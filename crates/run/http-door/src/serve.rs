@@ -17,6 +17,7 @@ use telemetry::{ArmShard, RequestSample, RouteShard};
 use crate::admit;
 use crate::answer::{self, Answer};
 use crate::attempt::{self, Attempt, Failure};
+use crate::authenticate::Denied;
 use crate::connection::{Client, head_limits};
 use crate::exchange::{Ended, Exchange};
 use crate::grpc;
@@ -26,6 +27,7 @@ use crate::live::LivePool;
 use crate::pump::{Encoding, Pump, PumpError};
 use crate::record;
 use crate::route::Match;
+use crate::treated;
 use crate::trial;
 use crate::view::View;
 use crate::waiting::Place;
@@ -85,7 +87,8 @@ async fn one_request(
         return answer_unrouted(worker, client, exchange, (&worker.view(), &answer)).await;
     }
     let (view, found) = trial::route(worker, client, exchange, &listener);
-    let index = match found {
+    let asked = treated::preflight(&view, &exchange.request, head_bytes(client), &listener.name);
+    let index = match asked.map_or(found, Match::Route) {
         Match::Route(index) => index,
         Match::WrongMethod => {
             let allowed =
@@ -102,18 +105,38 @@ async fn one_request(
         }
     };
     let counted = CountedIn::new(&view.routes[index].metrics, view.arm.as_deref());
-    admit::identify(worker, client, exchange, (&view, &listener));
-    let ended = match admit::admit(worker, client, exchange, (&view, index, &listener)).await {
-        Ok(place) => answered(worker, client, exchange, (&view, index, place)).await,
-        Err(refusal) => {
-            let answer = Answer::refusal(refusal.reason, &listener, &view);
-            let answer = answer.of_admission(&refusal, exchange.client, &view);
-            answer::send(worker, client, exchange, &answer).await
-        }
+    exchange.treated.clone_from(&view.routes[index].treated);
+    let ended = match asked {
+        Some(_) => answer::send(worker, client, exchange, &Answer::preflight()).await,
+        None => admitted(worker, client, exchange, (&view, index, &listener)).await,
     };
     counted.out(&ended, exchange.phases.started);
     record::access(worker, client, exchange, (&view, Some(index)), &ended);
     ended
+}
+
+/// Finds out who sends the request, and does what the route says if it is let in.
+async fn admitted(
+    worker: &Rc<Worker>,
+    client: &mut Client,
+    exchange: &mut Exchange,
+    (view, index, listener): (&Rc<View>, usize, &Listener),
+) -> Ended {
+    admit::identify(worker, client, exchange, (view, listener));
+    match admit::admit(worker, client, exchange, (view, index, listener)).await {
+        Ok(place) => answered(worker, client, exchange, (view, index, place)).await,
+        Err(denied) => {
+            let answer = match &denied {
+                Denied::Refused(refusal) => Answer::refusal(refusal.reason, listener, view)
+                    .of_admission(refusal, exchange.client, view),
+                Denied::Challenged(reason, fields) => {
+                    Answer::refusal(*reason, listener, view).with_fields(fields)
+                }
+                Denied::Answered(reply) => Answer::of_another(reply),
+            };
+            answer::send(worker, client, exchange, &answer).await
+        }
+    }
 }
 
 /// Does what the route says with a request that was let in.
@@ -137,6 +160,8 @@ async fn answered(
         }
         Action::Respond { status, body, content_type } => {
             let answer = Answer::fixed(*status, content_type, body).with_quota(quota);
+            let settings = view.live.router.routes()[index].treatment.compression.as_ref();
+            let answer = answer.compressed_by(settings);
             answer::send(worker, client, exchange, &answer).await
         }
     }
@@ -201,12 +226,10 @@ fn understand(
     }
     exchange.identify(bytes, client.origin.trusted && parsed.is_ok(), worker.random_id());
     parsed?;
+    let Some(session) = &client.origin.session else { return Ok(()) };
     // The host is ASCII: the codec saw to that.
     let host = exchange.request.host.and_then(|host| std::str::from_utf8(host.of(bytes)).ok());
-    match (&client.origin.session, host) {
-        (Some(session), Some(host)) if !session.serves(host) => Err(Reason::Misdirected),
-        _ => Ok(()),
-    }
+    if host.is_some_and(|host| !session.serves(host)) { Err(Reason::Misdirected) } else { Ok(()) }
 }
 
 /// The bytes of the current request's head, and what follows it.
@@ -259,7 +282,7 @@ async fn forward(
         let answer = Answer::refusal(Reason::BodyTooLarge, &listener, view);
         return answer::send(worker, client, exchange, &answer).await;
     }
-    let waited = exchange.phases.waited.unwrap_or_default();
+    let waited = exchange.phases.authenticating + exchange.phases.waited.unwrap_or_default();
     limit_time(client, exchange, (route, settings), waited);
     pool.balance.retries().deposit();
     let mut upload = match begin_upload(client, exchange, (route, settings), bytes_max) {
@@ -390,11 +413,15 @@ fn begin_upload(
     let framing = exchange.request.framing;
     let encoding = if framing == Framing::Chunked { Encoding::Chunked } else { Encoding::Identity };
     let mut upload = Pump::new(framing, encoding, buffer, bytes_max);
+    if route.treatment.authentication.is_some() {
+        // Some servers would take one for a field of the head, in which only the door names the user.
+        upload = upload.without_trailers();
+    }
     match upload.prepare(buffer, &mut exchange.to_server) {
         Ok(()) => Ok(upload),
         Err(PumpError::Malformed(reason)) => Err(reason),
         Err(PumpError::TooLarge) => Err(Reason::BodyTooLarge),
-        Err(PumpError::Source | PumpError::Sink) => Err(Reason::Internal),
+        Err(PumpError::Source | PumpError::Sink | PumpError::Encoder) => Err(Reason::Internal),
     }
 }
 
@@ -409,9 +436,12 @@ pub(crate) fn write_request_head(client: &Client, exchange: &mut Exchange, route
         origin: &client.origin,
         forwarded: client.listener.settings().forwarded,
         request_id: &exchange.request_id,
+        authenticated: (route.treatment.authentication.as_ref())
+            .map(|how| (how, &*exchange.extra_headers)),
         replace_prefix,
     };
     heads::write_request(&mut exchange.to_server, &exchange.request, head_bytes(client), &context);
+    treated::treat_request(client, exchange);
 }
 
 /// Whether another server may be asked: the server failed, what was sent can be sent again, and

@@ -1,5 +1,8 @@
-//! Clients that are known by a claim of a signed token: JSON Web Tokens (RFC 7519) in
-//! `Authorization: Bearer`.
+//! Signed tokens: JSON Web Tokens (RFC 7519) in `Authorization: Bearer`.
+//!
+//! They say two things. Which registered client sends a request ([`Tokens`], to count it), and
+//! whether a request may use a route (`authenticate::jwt`). Both check signatures here, and remember
+//! here what they found.
 //!
 //! The signature's algorithm is that of the key in the configuration, never what the token says
 //! of itself (RFC 8725, section 3.1). A token whose claim names no client is not verified at all,
@@ -7,8 +10,8 @@
 //! was verified is remembered by its hash; a token that failed is not, so nobody can push others
 //! out with tokens that he made up.
 //!
-//! A token says who sends, to count it, and not what it may do: that remains with the servers.
-//! So a token without `exp` is one that never expires, and `aud` is not looked at.
+//! A token that only says who sends says nothing of what he may do: that remains with the servers.
+//! So there a token without `exp` is one that never expires, and `aud` is not looked at.
 
 use std::collections::HashMap;
 use std::time::{Duration, SystemTime};
@@ -28,9 +31,58 @@ const REMEMBERED: Duration = Duration::from_secs(60);
 /// Verified tokens that a worker remembers.
 const CACHE_MAX: usize = 1024;
 
-/// The public key is no PEM of an RSA, P-256 or Ed25519 key.
+/// The public key is none of a kind that is known.
 #[derive(Debug)]
 pub(crate) struct UnusableKey;
+
+/// What a token says.
+pub(crate) type Claims = Map<String, Value>;
+
+/// A key whose signatures count, for what it signs with.
+#[derive(Debug)]
+pub(crate) struct Key {
+    key: DecodingKey,
+    validation: Validation,
+}
+
+impl Key {
+    /// # Errors
+    /// When the key cannot be used.
+    pub(crate) fn new(settings: &JwtKey) -> Result<Self, UnusableKey> {
+        let (algorithm, key) = match settings {
+            JwtKey::Secret(secret) => (Algorithm::HS256, DecodingKey::from_secret(secret)),
+            JwtKey::Public(pem) => public_key(pem).ok_or(UnusableKey)?,
+            JwtKey::Jwk { algorithm, json } => web_key(algorithm, json).ok_or(UnusableKey)?,
+        };
+        let mut validation = Validation::new(algorithm);
+        // Times are compared with the door's own clock; see `time_left`.
+        validation.required_spec_claims.clear();
+        validation.validate_exp = false;
+        validation.validate_aud = false;
+        Ok(Self { key, validation })
+    }
+
+    /// What a token says that this key has signed.
+    pub(crate) fn verify(&self, token: &[u8]) -> Option<Claims> {
+        let verified = jsonwebtoken::decode::<Claims>(token, &self.key, &self.validation).ok()?;
+        // Who marks something as critical wants it understood, or the token refused (RFC 7515,
+        // section 4.1.11).
+        verified.header.crit.is_none().then_some(verified.claims)
+    }
+}
+
+fn public_key(pem: &[u8]) -> Option<(Algorithm, DecodingKey)> {
+    // Each refuses the keys of the others.
+    let rsa = DecodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key));
+    let ec = || DecodingKey::from_ec_pem(pem).map(|key| (Algorithm::ES256, key));
+    let ed = || DecodingKey::from_ed_pem(pem).map(|key| (Algorithm::EdDSA, key));
+    rsa.or_else(|_| ec()).or_else(|_| ed()).ok()
+}
+
+fn web_key(algorithm: &str, json: &[u8]) -> Option<(Algorithm, DecodingKey)> {
+    let key = DecodingKey::from_jwk(&serde_json::from_slice(json).ok()?).ok()?;
+    Some((algorithm.parse().ok()?, key))
+}
 
 /// The clients that are known by a claim, by the key that signs for them.
 #[derive(Debug, Default)]
@@ -42,8 +94,7 @@ pub(crate) struct Tokens {
 #[derive(Debug)]
 struct Issuer {
     settings: JwtKey,
-    key: DecodingKey,
-    validation: Validation,
+    key: Key,
     clients: Vec<(Name, HashMap<Name, usize>)>,
 }
 
@@ -65,7 +116,8 @@ impl Tokens {
         let known = self.issuers.iter().position(|issuer| issuer.settings == *settings);
         let at = known.unwrap_or(self.issuers.len());
         if known.is_none() {
-            self.issuers.push(Issuer::new(settings)?);
+            let (settings, key) = (settings.clone(), Key::new(settings)?);
+            self.issuers.push(Issuer { settings, key, clients: Vec::new() });
         }
         let Some(issuer) = self.issuers.get_mut(at) else { return Ok(()) };
         let place = issuer.clients.iter().position(|(name, _)| name == claim);
@@ -77,16 +129,26 @@ impl Tokens {
         Ok(())
     }
 
+    /// Whose token stands in this value of `Authorization`, and until when it need not be looked at
+    /// again. `table` tells the tables of clients apart.
+    pub(crate) fn find(
+        &self,
+        cache: &mut Cache<usize>,
+        table: u64,
+        authorization: &[u8],
+        (now, wall): (Timestamp, SystemTime),
+    ) -> Option<(usize, Timestamp)> {
+        let token = bearer(authorization)?;
+        cache.find(table, token, now, || self.verify(token, wall).ok_or(())).ok()
+    }
+
     /// Whose token it is, and for how long it still is.
     fn verify(&self, token: &[u8], wall: SystemTime) -> Option<(usize, Duration)> {
-        let claims: Map<String, Value> =
-            jsonwebtoken::dangerous::insecure_decode_claims(token).ok()?;
+        let claims: Claims = jsonwebtoken::dangerous::insecure_decode_claims(token).ok()?;
         let left = time_left(&claims, wall)?;
         for issuer in &self.issuers {
             let Some(client) = issuer.named(&claims) else { continue };
-            let verified =
-                jsonwebtoken::decode::<Map<String, Value>>(token, &issuer.key, &issuer.validation);
-            if verified.is_ok() {
+            if issuer.key.verify(token).is_some() {
                 return Some((client, left));
             }
         }
@@ -95,37 +157,24 @@ impl Tokens {
 }
 
 impl Issuer {
-    fn new(settings: &JwtKey) -> Result<Self, UnusableKey> {
-        let (algorithm, key) = match settings {
-            JwtKey::Secret(secret) => (Algorithm::HS256, DecodingKey::from_secret(secret)),
-            JwtKey::Public(pem) => public_key(pem).ok_or(UnusableKey)?,
-        };
-        let mut validation = Validation::new(algorithm);
-        // Times are compared with the door's own clock; see `time_left`.
-        validation.required_spec_claims.clear();
-        validation.validate_exp = false;
-        validation.validate_aud = false;
-        Ok(Self { settings: settings.clone(), key, validation, clients: Vec::new() })
-    }
-
-    fn named(&self, claims: &Map<String, Value>) -> Option<usize> {
+    fn named(&self, claims: &Claims) -> Option<usize> {
         self.clients
             .iter()
             .find_map(|(claim, clients)| clients.get(claims.get(&**claim)?.as_str()?).copied())
     }
 }
 
-fn public_key(pem: &[u8]) -> Option<(Algorithm, DecodingKey)> {
-    // Each refuses the keys of the others.
-    let rsa = DecodingKey::from_rsa_pem(pem).map(|key| (Algorithm::RS256, key));
-    let ec = || DecodingKey::from_ec_pem(pem).map(|key| (Algorithm::ES256, key));
-    let ed = || DecodingKey::from_ed_pem(pem).map(|key| (Algorithm::EdDSA, key));
-    rsa.or_else(|_| ec()).or_else(|_| ed()).ok()
+/// The token in a value of `Authorization`, if it is one of a bearer and not too long.
+pub(crate) fn bearer(authorization: &[u8]) -> Option<&[u8]> {
+    let (scheme, token) = authorization.split_at_checked(b"bearer ".len())?;
+    let token = token.trim_ascii();
+    let is_bearer = scheme.eq_ignore_ascii_case(b"bearer ") && token.len() <= TOKEN_BYTES_MAX;
+    is_bearer.then_some(token)
 }
 
 /// How long a token with these claims is still valid; `None` when it is not (RFC 7519, sections
 /// 4.1.4 and 4.1.5).
-fn time_left(claims: &Map<String, Value>, wall: SystemTime) -> Option<Duration> {
+pub(crate) fn time_left(claims: &Claims, wall: SystemTime) -> Option<Duration> {
     let now = wall.duration_since(SystemTime::UNIX_EPOCH).ok()?.as_secs_f64();
     let time = |name: &str| claims.get(name).map(|value| value.as_f64().ok_or(()));
     let leeway = LEEWAY.as_secs_f64();
@@ -139,48 +188,46 @@ fn time_left(claims: &Map<String, Value>, wall: SystemTime) -> Option<Duration> 
     if left > 0.0 { Some(Duration::try_from_secs_f64(left).unwrap_or(Duration::MAX)) } else { None }
 }
 
-/// A worker's verified tokens.
-#[derive(Debug, Default)]
-pub(crate) struct Cache {
-    verified: HashMap<[u8; 32], Verified>,
+/// A worker's verified tokens, and what was found in them.
+#[derive(Debug)]
+pub(crate) struct Cache<T> {
+    verified: HashMap<(u64, [u8; 32]), (T, Timestamp)>,
 }
 
-#[derive(Clone, Copy, Debug)]
-struct Verified {
-    table: u64,
-    client: usize,
-    until: Timestamp,
+impl<T> Default for Cache<T> {
+    fn default() -> Self {
+        Self { verified: HashMap::new() }
+    }
 }
 
-impl Cache {
-    /// Whose token stands in this value of `Authorization`, and until when it need not be looked
-    /// at again. `table` tells the tables of clients apart.
-    pub(crate) fn find(
+impl<T: Clone> Cache<T> {
+    /// What was found in a token, and until when it need not be looked at again: as it is
+    /// remembered, or as `verify` says with the time that it is still valid. `table` tells apart
+    /// what it was looked for in.
+    ///
+    /// # Errors
+    /// Those of `verify`.
+    pub(crate) fn find<E>(
         &mut self,
-        tokens: &Tokens,
         table: u64,
-        authorization: &[u8],
-        (now, wall): (Timestamp, SystemTime),
-    ) -> Option<(usize, Timestamp)> {
-        let (scheme, token) = authorization.split_at_checked(b"bearer ".len())?;
-        let token = token.trim_ascii();
-        if !scheme.eq_ignore_ascii_case(b"bearer ") || token.len() > TOKEN_BYTES_MAX {
-            return None;
-        }
-        let hash: [u8; 32] = digest(&SHA256, token).as_ref().try_into().ok()?;
-        if let Some(known) = self.verified.get(&hash)
-            && known.table == table
-            && now < known.until
+        token: &[u8],
+        now: Timestamp,
+        verify: impl FnOnce() -> Result<(T, Duration), E>,
+    ) -> Result<(T, Timestamp), E> {
+        let mut key = (table, [0; 32]);
+        key.1.copy_from_slice(digest(&SHA256, token).as_ref());
+        if let Some((found, until)) = self.verified.get(&key)
+            && now < *until
         {
-            return Some((known.client, known.until));
+            return Ok((found.clone(), *until));
         }
-        let (client, left) = tokens.verify(token, wall)?;
+        let (found, left) = verify()?;
         let until = now + left.min(REMEMBERED);
         if self.verified.len() >= CACHE_MAX {
             self.verified.clear();
         }
-        self.verified.insert(hash, Verified { table, client, until });
-        Some((client, until))
+        self.verified.insert(key, (found.clone(), until));
+        Ok((found, until))
     }
 }
 

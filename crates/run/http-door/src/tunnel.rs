@@ -17,6 +17,7 @@ use crate::exchange::{Ended, Exchange};
 use crate::half::Half;
 use crate::heads;
 use crate::pump::Side;
+use crate::treated::{self, Kind};
 use crate::upstream::ServerConnection;
 
 /// Tells the client that the protocol changes, and passes bytes until the end.
@@ -41,6 +42,7 @@ pub(crate) async fn run(
     let bytes = downstream.bytes().get(start..start + length).unwrap_or_default();
     exchange.to_client.clear();
     heads::write_interim(&mut exchange.to_client, &exchange.response, bytes);
+    treated::treat_response(client, exchange, Kind::Response(101));
     downstream.consume(length);
     if let Err(reason) = client.write_all(&exchange.to_client).await {
         ended.reason = Some(reason);

@@ -10,7 +10,7 @@ use std::rc::Rc;
 use std::sync::Arc;
 use std::time::Duration;
 
-use http_wire::Endpoints;
+use http_wire::{Endpoints, ResponseHead};
 use model::{Reason, Timestamp};
 use net::buffer::Buffer;
 use net::socket::Stream;
@@ -93,6 +93,15 @@ impl ServerConnection {
     pub(crate) fn cut(&self) -> Cut {
         self.fate.as_ref().and_then(|fate| fate.get()).unwrap_or(Cut::Closed)
     }
+}
+
+/// How long a connection may be idle after this response: as the server says, with a second in hand,
+/// but no longer than is configured.
+pub(crate) fn idle_time(response: &ResponseHead, configured: Duration) -> Duration {
+    let told = response.keep_alive_timeout_seconds.map(|seconds| {
+        Duration::from_secs(u64::from(seconds)).saturating_sub(Duration::from_secs(1))
+    });
+    told.map_or(configured, |told| told.min(configured))
 }
 
 #[derive(Debug)]

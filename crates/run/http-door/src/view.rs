@@ -14,6 +14,7 @@ use model::configuration::{ListenerProtocol, PoolTls};
 use telemetry::{Arm, ArmShard, Arms, RouteShard, ServerShard, TcpShard};
 
 use crate::live::Live;
+use crate::treated::Treated;
 use crate::upstream::IdleConnections;
 use crate::waiting::Queue;
 use crate::worker::Shared;
@@ -36,6 +37,8 @@ pub(crate) struct RouteView {
     pub(crate) metrics: Arc<RouteShard>,
     /// What stands for it in recordings.
     pub(crate) number: u16,
+    /// What is done to its heads, if anything.
+    pub(crate) treated: Option<Rc<Treated>>,
 }
 
 /// A pool, as one worker serves it.
@@ -72,6 +75,7 @@ impl View {
         let routes = live.router.routes().iter().map(|route| RouteView {
             metrics: registry.route(worker, &route.name),
             number: registry.route_number(&route.name),
+            treated: Treated::of(route, &live.configuration).map(Rc::new),
         });
         let routes = routes.collect();
         let pools = live.configuration.pools.iter().zip(&live.pools);

@@ -98,8 +98,10 @@ impl Queue {
 
     /// Tells everyone here whose turn it is, or whose time is over.
     pub(crate) fn call_own(&self, now: Timestamp) {
+        // Who is called takes room at a server only later.
+        let has_room = self.pool.has_room();
         loop {
-            let called = self.line.borrow_mut().next(self.pool.has_room(), now);
+            let called = self.line.borrow_mut().next(has_room, now);
             let (seat, answer, waited) = match called {
                 Some(Called::Serve { token, pass, waited }) => (token, Ok(pass), waited),
                 Some(Called::Refuse { token, reason, waited }) => (token, Err(reason), waited),
@@ -181,16 +183,17 @@ impl<'a> Waiting<'a> {
         Self { queue, bells, seat, ticket }
     }
 
-    /// Waits until it is called, or refused, or the client has left. Says how long it waited, if
-    /// it did to its end.
+    /// Waits from `now` until it is called, or refused, or the client has left. Says how long it
+    /// waited, if it did to its end.
     ///
     /// A door that drains lets it wait on: the line's own limits are far below the drain time.
     pub(crate) async fn called(
         self,
         client: &mut Client,
+        now: Timestamp,
     ) -> (Result<Place<'a>, Reason>, Option<Duration>) {
         // A place may have been free when it was told to wait.
-        self.queue.call_own(clock::now());
+        self.queue.call_own(now);
         let told = std::future::poll_fn(|context| self.poll(context, client)).await;
         let Ok(Told { answer, waited }) = told else {
             return (Err(Reason::ClientClosed), None);

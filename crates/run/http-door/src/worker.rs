@@ -26,7 +26,9 @@ use tokio::sync::mpsc;
 
 use crate::accept;
 use crate::addresses::AddressCounts;
+use crate::authenticate::{Admitted, Hashing, Passwords};
 use crate::challenges::Challenges;
+use crate::coder::Coders;
 use crate::date::Date;
 use crate::exchange::Exchange;
 use crate::idle::IdleClients;
@@ -56,6 +58,8 @@ pub struct Shared {
     pub(crate) changes: mpsc::Sender<ServerChange>,
     pub(crate) bells: Bells,
     pub(crate) challenges: Arc<Challenges>,
+    /// Compares passwords.
+    pub(crate) hashing: Hashing,
 }
 
 /// A server's state changed.
@@ -94,6 +98,7 @@ impl Shared {
         let addresses = AddressCounts::new();
         let connections = AtomicU32::new(0);
         let bells = Bells::new(registry.workers());
+        let hashing = Hashing::new(registry.workers());
         Arc::new(Self {
             registry,
             log,
@@ -102,6 +107,7 @@ impl Shared {
             changes,
             bells,
             challenges: Arc::default(),
+            hashing,
         })
     }
 
@@ -178,10 +184,15 @@ pub(crate) struct Worker {
     pub(crate) buffers: Rc<BufferPool>,
     /// What all workers hold in buffers.
     pub(crate) account: Arc<Buffers>,
+    /// What compresses responses.
+    pub(crate) coders: Rc<Coders>,
     pub(crate) wheel: Rc<Wheel>,
     pub(crate) date: Date,
-    /// Tokens that were verified.
-    pub(crate) tokens: RefCell<token::Cache>,
+    /// Tokens that were verified, and whose they are.
+    pub(crate) tokens: RefCell<token::Cache<usize>>,
+    /// Tokens that were verified, and what they are worth on routes that ask for them.
+    pub(crate) admitted: RefCell<token::Cache<Rc<Admitted>>>,
+    pub(crate) passwords: Passwords,
     /// The lines at all pools, of every configuration that is still served.
     queues: RefCell<Vec<Weak<Queue>>>,
     pub(crate) dice: RefCell<Dice>,
@@ -229,10 +240,13 @@ impl Worker {
             metrics: shared.registry.worker(index),
             recorder: shared.registry.recorder(index),
             buffers: BufferPool::new(BUFFER_BYTES, STOCK_MAX, Leases::of(&account)),
+            coders: Coders::new(Arc::clone(&account)),
             account,
             wheel: Wheel::new(clock::now()),
             date: Date::new(),
             tokens: RefCell::default(),
+            admitted: RefCell::default(),
+            passwords: Passwords::new(),
             queues,
             dice: RefCell::new(Dice::new(random.u64(..))),
             view: RefCell::new(Rc::new(view)),

@@ -3,11 +3,9 @@
 //! Invariant: a byte is looked at once (twice for a CR that waits for its LF), however slowly the
 //! head arrives, so that a client cannot make the door rescan.
 
-use memchr::memchr_iter;
 use model::Reason;
 
 use crate::HeadLimits;
-use crate::bytes::is_control;
 
 /// Finds the end of one head, request or response. Call [`HeadScanner::reset`] before the next.
 #[derive(Clone, Copy, Debug, Default)]
@@ -31,33 +29,47 @@ impl HeadScanner {
     /// [`Reason::TargetTooLong`] while still in the first line) above `limits.bytes_max`.
     #[inline]
     pub fn scan(&mut self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Reason> {
-        let fresh_start = self.looked;
-        let fresh = bytes.get(fresh_start..).unwrap_or_default();
-        for offset in memchr_iter(b'\n', fresh) {
-            let line_feed = fresh_start + offset;
-            if line_feed == 0 || bytes.get(line_feed - 1) != Some(&b'\r') {
-                return Err(Reason::BareLineEnd);
-            }
-            let is_empty = line_feed == self.line_start + 1;
-            self.looked = line_feed + 1;
-            self.line_start = self.looked;
-            if self.looked > limits.bytes_max {
-                return Err(self.too_large());
-            }
-            match (is_empty, self.past_first_line) {
-                (true, true) => {
-                    self.check(bytes, fresh_start)?;
-                    return Ok(Some(self.looked));
+        while let Some(at) = control_from(bytes, self.looked) {
+            match (bytes.get(at), bytes.get(at + 1)) {
+                (Some(b'\t'), _) => self.looked = at + 1,
+                (Some(b'\r'), Some(b'\n')) => {
+                    if self.end_line(at, limits)? {
+                        return Ok(Some(self.looked));
+                    }
                 }
-                // A second empty line before the request line.
-                (true, false) if line_feed > 1 => return Err(Reason::BadRequestLine),
-                (true, false) => {}
-                (false, _) => self.past_first_line = true,
+                // It waits for its LF, and is looked at again.
+                (Some(b'\r'), None) => {
+                    self.looked = at;
+                    return self.unfinished(bytes, limits);
+                }
+                (Some(b'\r' | b'\n'), _) => return Err(Reason::BareLineEnd),
+                _ if self.past_first_line => return Err(Reason::BadHeader),
+                _ => return Err(Reason::BadRequestLine),
             }
         }
-        // What is left has no LF yet. A CR at its end waits for one, and is looked at again.
-        self.looked = bytes.len() - usize::from(bytes.last() == Some(&b'\r') && !fresh.is_empty());
-        self.check(bytes, fresh_start)?;
+        self.looked = bytes.len();
+        self.unfinished(bytes, limits)
+    }
+
+    /// A line ends with the CRLF at `at`; true when it ends the head.
+    #[inline]
+    fn end_line(&mut self, at: usize, limits: &HeadLimits) -> Result<bool, Reason> {
+        let is_empty = at == self.line_start;
+        self.looked = at + 2;
+        self.line_start = self.looked;
+        if self.looked > limits.bytes_max {
+            return Err(self.too_large());
+        }
+        // A second empty line before the request line.
+        if is_empty && !self.past_first_line && at > 0 {
+            return Err(Reason::BadRequestLine);
+        }
+        let ends_head = is_empty && self.past_first_line;
+        self.past_first_line |= !is_empty;
+        Ok(ends_head)
+    }
+
+    fn unfinished(&self, bytes: &[u8], limits: &HeadLimits) -> Result<Option<usize>, Reason> {
         if bytes.len() >= limits.bytes_max { Err(self.too_large()) } else { Ok(None) }
     }
 
@@ -66,37 +78,36 @@ impl HeadScanner {
         *self = Self::default();
     }
 
-    /// Checks what was looked at since `start`, in one pass over all lines: no control bytes, and
-    /// no CR without its LF (that every LF has its CR is known).
-    #[inline]
-    fn check(&self, bytes: &[u8], start: usize) -> Result<(), Reason> {
-        // A CR is never the last byte of all: it waits for what follows it.
-        let fresh = bytes.get(start..self.looked).unwrap_or_default();
-        let followers = bytes.get(start + 1..).unwrap_or_default();
-        let control = |byte: u8| is_control(byte) && byte != b'\r' && byte != b'\n';
-        // Both are written without an early exit so that they vectorize.
-        let bare_return = fresh
-            .iter()
-            .zip(followers)
-            .fold(false, |found, (&byte, &next)| found | ((byte == b'\r') & (next != b'\n')));
-        let any_control = fresh.iter().fold(false, |found, &byte| found | control(byte));
-        if bare_return {
-            return Err(Reason::BareLineEnd);
-        }
-        if any_control { Err(refusal_of_control(bytes, control)) } else { Ok(()) }
-    }
-
     const fn too_large(&self) -> Reason {
         if self.past_first_line { Reason::HeadTooLarge } else { Reason::TargetTooLong }
     }
 }
 
-/// Says in which part of the head the first control byte is.
-#[cold]
-fn refusal_of_control(bytes: &[u8], control: impl Fn(u8) -> bool) -> Reason {
-    let head = bytes.strip_prefix(b"\r\n").unwrap_or(bytes);
-    let before = head.split(|&byte| control(byte)).next().unwrap_or_default();
-    if before.contains(&b'\n') { Reason::BadHeader } else { Reason::BadRequestLine }
+/// Where the first control byte is at or after `from`: a line end, a tab, or one that no line may
+/// hold. Heads have few of them, so eight bytes are looked at together.
+#[inline]
+fn control_from(bytes: &[u8], from: usize) -> Option<usize> {
+    let (words, rest) = bytes.get(from..)?.as_chunks();
+    for (index, word) in words.iter().enumerate() {
+        let found = controls(u64::from_le_bytes(*word));
+        if found != 0 {
+            return Some(from + index * 8 + found.trailing_zeros() as usize / 8);
+        }
+    }
+    let at = rest.iter().position(|byte| byte.is_ascii_control())?;
+    Some(from + words.len() * 8 + at)
+}
+
+/// The lowest bit that is set is the highest of the first byte that is a control byte; 0 when none
+/// is. (Bit Twiddling Hacks, "Determine if a word has a byte less than n": a borrow can set bits of
+/// later bytes only.)
+#[inline]
+const fn controls(word: u64) -> u64 {
+    const EACH: u64 = u64::MAX / 0xff;
+    let below_space = word.wrapping_sub(EACH * 0x20) & !word;
+    let apart = word ^ (EACH * 0x7f);
+    let delete = apart.wrapping_sub(EACH) & !apart;
+    (below_space | delete) & (EACH * 0x80)
 }
 
 #[cfg(test)]

@@ -56,6 +56,12 @@ impl Measured {
         let gain = EXPONENT * more - (EXPONENT + 1.0) * (other.cost - self.cost);
         (gain, (EXPONENT + 1.0) * self.doubt(other))
     }
+
+    /// The logarithm of its throughput over this one's, and the standard error of that.
+    pub(super) fn more_throughput(&self, other: &Self) -> (f64, f64) {
+        let more = (f64::from(other.limit) / f64::from(self.limit)).ln();
+        (more - (other.cost - self.cost), self.doubt(other))
+    }
 }
 
 /// The relative variance that one attempt gives to the cost, a ratio of two sums: of times, and of

@@ -18,6 +18,8 @@ use model::Timestamp;
 
 use super::calm::Calm;
 use super::measured::{Measured, scatter};
+use super::pressure::Pressure;
+use super::verdict::{PROOF_WORSE, Verdict, is_quick};
 use super::window::{Tally, Window};
 
 /// The limit before anything is known. More would please a door that starts before many servers
@@ -30,18 +32,15 @@ const LIMIT_MAX: u32 = 10_000;
 const STEP_MAX: f64 = 2.0;
 const STEP_MIN: f64 = 1.12;
 const STEP_SHRINKS: f64 = 0.3;
-/// How many standard errors better a neighbour above or below has to be, and how many worse to be
-/// given up at once. A limit that is too high costs some latency until the next trial; one that
-/// is too low costs answers, so the way down needs the better proof.
+/// How many standard errors better a neighbour above or below has to be. A limit that is too high
+/// costs some latency until the next trial; one that is too low costs answers, so the way down
+/// needs the better proof.
 const PROOF_UP: f64 = 1.3;
 const PROOF_DOWN: f64 = 2.0;
-const PROOF_WORSE: f64 = 1.0;
 /// Where answers take so many times longer than in the calm the first trial goes down; the widest
 /// step that this suggests.
 const LONGER: f64 = 1.4;
 const STEP_CALM_MAX: f64 = 4.0;
-/// What is gained has to be worth a change.
-const GAIN_MIN: f64 = 0.05;
 /// A cost at the same limit has changed if it moved by so much, and by so many standard errors.
 const CHANGE_MIN: f64 = 0.12;
 const CHANGE_PROOF: f64 = 3.0;
@@ -79,6 +78,8 @@ const CAP: u64 = 5;
 const CAP_FIRST_US: u64 = 10_000_000;
 /// A client that left earlier never gave up waiting.
 const LATE_MIN_US: u64 = 100_000;
+/// A limit that so long nobody needed was found in a moment that is over.
+const FORGOTTEN: Duration = Duration::from_secs(2);
 
 /// The state of the search.
 #[derive(Debug)]
@@ -108,6 +109,7 @@ pub(super) struct Search {
     wobble: f64,
     /// When the first window with attempts ended.
     measured_since: Option<Timestamp>,
+    pressure: Pressure,
     /// The mean time in the latest window, and in the latest one that was no trial.
     latest: Duration,
     usual: Duration,
@@ -131,13 +133,6 @@ enum Direction {
     Down,
 }
 
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Verdict {
-    Better,
-    Worse,
-    Unclear,
-}
-
 impl Search {
     /// Nothing is known; the first window begins `now`.
     pub(super) fn new(now: Timestamp) -> Self {
@@ -157,6 +152,7 @@ impl Search {
             scatter: 0.0,
             wobble: 0.0,
             measured_since: None,
+            pressure: Pressure::new(now),
             latest: Duration::ZERO,
             usual: Duration::ZERO,
             calm: Calm::default(),
@@ -199,6 +195,14 @@ impl Search {
     }
 
     fn next(&mut self, tally: &Tally, now: Timestamp) -> Window {
+        if self.trying {
+            self.pressure.pass(now);
+        } else {
+            self.pressure.add(tally, now);
+        }
+        if !self.pressure.is_enough() {
+            return self.unneeded(now);
+        }
         if tally.held > 0 {
             self.measured_since.get_or_insert(now);
             let mean_us = tally.spent_us / f64::from(tally.held);
@@ -239,6 +243,17 @@ impl Search {
         }
         let level = Measured::new(&self.window, tally, self.scatter.max(self.wobble));
         if self.trying { self.tried(level, now) } else { self.held(level, tally, now) }
+    }
+
+    /// Hardly anybody finds the limit reached: nothing can be said of it.
+    fn unneeded(&mut self, now: Timestamp) -> Window {
+        self.trial = None;
+        if self.limit < FIRST && self.pressure.missed(now) >= FORGOTTEN {
+            self.limit = FIRST;
+            self.changed(Direction::Up, now);
+            self.here = None;
+        }
+        self.hold(now)
     }
 
     /// Whether few attempts may be enough: the first ones ever, and those of a wide step down,
@@ -283,7 +298,12 @@ impl Search {
         self.trial = Some(Trial { found: Some(found), pairs, ..trial });
         let promising = here.gain(&found).0 > 0.0;
         let pairs_max = if self.lost && !promising { PAIRS_MAX_LOST } else { PAIRS_MAX };
-        match self.verdict(&here, &found) {
+        let proof = match self.direction {
+            _ if self.lost => PROOF_WORSE,
+            Direction::Up => PROOF_UP,
+            Direction::Down => PROOF_DOWN,
+        };
+        match Verdict::of(&here, &found, self.scatter, proof) {
             Verdict::Better => {
                 self.limit = found.limit;
                 self.here = Some(found);
@@ -303,26 +323,6 @@ impl Search {
                 *step = step.powf(STEP_SHRINKS).max((doubt / 2.0).exp()).clamp(STEP_MIN, STEP_MAX);
                 self.in_vain(now)
             }
-        }
-    }
-
-    fn verdict(&self, here: &Measured, there: &Measured) -> Verdict {
-        let (gain, doubt) = here.gain(there);
-        let proof = match self.direction {
-            _ if self.lost => PROOF_WORSE,
-            Direction::Up => PROOF_UP,
-            Direction::Down => PROOF_DOWN,
-        };
-        // So well known that more windows would tell nothing new; throughput breaks a tie.
-        let plain = proof * doubt < 2.0 * GAIN_MIN;
-        if gain > GAIN_MIN.max(proof * doubt)
-            || plain && gain > 0.0 && self.direction == Direction::Up
-        {
-            Verdict::Better
-        } else if gain < -PROOF_WORSE * doubt || plain {
-            Verdict::Worse
-        } else {
-            Verdict::Unclear
         }
     }
 
@@ -414,7 +414,7 @@ impl Search {
     /// calm says how far down the next trial should go, and that the first one should go down at all.
     fn look_at_calm(&mut self) {
         let hinted = self.lost && self.scatter < VARIED;
-        let Some(here) = self.here.filter(|_| hinted) else { return };
+        let Some(here) = self.here.filter(|here| hinted && !is_quick(here)) else { return };
         let Some(longer) = self.calm.times_longer(here.cost) else { return };
         if self.vain == 0 && longer > LONGER {
             self.direction = Direction::Down;

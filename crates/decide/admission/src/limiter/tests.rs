@@ -194,6 +194,14 @@ fn slower_and_fast_again() {
     }
 }
 
+/// Nobody is made to wait for servers whose answers take three milliseconds at the most.
+#[test]
+fn quick_answers_are_not_waited_for() {
+    let run = Run::new((sleeping(1, 8, Spread::Fixed), 1, false), 2.0, 16, false);
+    let limit = run.mean_limit(6);
+    assert!(run.goodput(6, 16) >= 0.95 && (16.0..=48.0).contains(&limit), "{limit} {run}");
+}
+
 /// Fast and slow routes in one pool neither drive the limit to 1 nor let it run away.
 #[test]
 fn mixed_times_do_not_collapse() {

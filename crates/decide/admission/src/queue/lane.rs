@@ -55,35 +55,47 @@ impl Lane {
 
     /// Appends a request of a flow; one that did not wait takes its turn after all others.
     pub(super) fn push(&mut self, flow: u64, ticket: u64) {
-        self.change(flow, |waiting| waiting.push_back(ticket));
+        let entry = self.flows.entry(flow).or_insert_with(|| {
+            self.turn += 1;
+            Flow { waiting: VecDeque::new(), turn: self.turn }
+        });
+        let before = entry.waiting.len();
+        entry.waiting.push_back(ticket);
+        let turn = entry.turn;
+        self.list((flow, turn), before, before + 1);
     }
 
     /// Takes out a request; false when it is not there.
     pub(super) fn remove(&mut self, flow: u64, ticket: u64) -> bool {
-        let mut found = false;
-        self.change(flow, |waiting| {
-            if let Ok(place) = waiting.binary_search(&ticket) {
-                found = waiting.remove(place).is_some();
-            }
-        });
+        let Some(entry) = self.flows.get_mut(&flow) else { return false };
+        let Ok(place) = entry.waiting.binary_search(&ticket) else { return false };
+        let before = entry.waiting.len();
+        entry.waiting.remove(place);
+        let turn = entry.turn;
+        if before == 1 {
+            self.flows.remove(&flow);
+        }
+        self.list((flow, turn), before, before - 1);
         if self.thin.is_empty() {
             self.thin_delay.emptied();
         }
         if self.thick.is_empty() {
             self.thick_delay.emptied();
         }
-        found
+        true
     }
 
     /// The flow had its turn: the next is after all others.
     pub(super) fn end_turn(&mut self, flow: u64) {
-        if let Some(mut entry) = self.flows.remove(&flow) {
-            self.unlist(flow, &entry);
-            self.turn += 1;
-            entry.turn = self.turn;
-            self.list(flow, &entry);
-            self.flows.insert(flow, entry);
+        if self.flows.len() == 1 {
+            return; // Alone, it is next anyway.
         }
+        let Some(entry) = self.flows.get_mut(&flow) else { return };
+        self.turn += 1;
+        let before = std::mem::replace(&mut entry.turn, self.turn);
+        let by_turn = if entry.waiting.len() == 1 { &mut self.thin } else { &mut self.thick };
+        by_turn.remove(&before);
+        by_turn.insert(self.turn, flow);
     }
 
     /// Who is served next: the flow and its ticket. In overload a flow's newest request goes
@@ -120,29 +132,27 @@ impl Lane {
             .flat_map(|flow| flow.waiting.iter().map(|&ticket| (ticket, flow.waiting.len())))
     }
 
-    fn change(&mut self, flow: u64, step: impl FnOnce(&mut VecDeque<u64>)) {
-        let mut entry = self.flows.remove(&flow).unwrap_or_else(|| {
-            self.turn += 1;
-            Flow { waiting: VecDeque::new(), turn: self.turn }
-        });
-        self.unlist(flow, &entry);
-        step(&mut entry.waiting);
-        if !entry.waiting.is_empty() {
-            self.list(flow, &entry);
-            self.flows.insert(flow, entry);
+    /// A flow has so many waiting instead of so many before.
+    fn list(&mut self, (flow, turn): (u64, u64), before: usize, now: usize) {
+        if before > 0 {
+            self.lengths.remove(&(before, flow));
         }
-    }
-
-    fn list(&mut self, flow: u64, entry: &Flow) {
-        self.lengths.insert((entry.waiting.len(), flow));
-        let by_turn = if entry.waiting.len() == 1 { &mut self.thin } else { &mut self.thick };
-        by_turn.insert(entry.turn, flow);
-    }
-
-    fn unlist(&mut self, flow: u64, entry: &Flow) {
-        self.lengths.remove(&(entry.waiting.len(), flow));
-        self.thin.remove(&entry.turn);
-        self.thick.remove(&entry.turn);
+        if now > 0 {
+            self.lengths.insert((now, flow));
+        }
+        if before.min(2) == now.min(2) {
+            return; // It was thick, and is.
+        }
+        match before {
+            0 => {}
+            1 => drop(self.thin.remove(&turn)),
+            _ => drop(self.thick.remove(&turn)),
+        }
+        match now {
+            0 => {}
+            1 => drop(self.thin.insert(turn, flow)),
+            _ => drop(self.thick.insert(turn, flow)),
+        }
     }
 }
 

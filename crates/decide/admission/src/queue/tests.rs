@@ -37,7 +37,7 @@ fn called(line: &mut Line<String>, passes: &mut Vec<Pass>, now: Timestamp) -> St
 }
 
 /// Words: `nA` a normal request of flow A waits (`c` critical, `i` important, `b` bulk), `nA*9`
-/// nine of them; `+N` N ms pass; `-` a place is freed; `?` nothing but a call. Tokens are numbered
+/// nine of them; `+N` N ms pass, in which the worker runs; `-` a place is freed; `?` nothing but a call. Tokens are numbered
 /// from 1. Expected: who was called after each `-` and `?`, by `/`.
 fn check(script: &str, expected: &str) {
     let gate = gate(1);
@@ -47,6 +47,7 @@ fn check(script: &str, expected: &str) {
     for word in script.split(' ') {
         if let Some(ms) = word.strip_prefix('+') {
             now += ms.parse::<u64>().unwrap();
+            line.looked_at(at_ms(now));
             continue;
         }
         if word == "-" {
@@ -110,6 +111,7 @@ fn more_may_wait_while_the_limit_is_a_guess() {
     let join = |line: &mut Line<()>, at| line.push(arrival(Class::Normal, at), || (), at_ms(0));
     assert!((0..256).all(|flow| join(&mut line, flow).is_ok()));
     assert_eq!(join(&mut line, 256), Err(Reason::QueueFull));
+    line.looked_at(at_ms(190));
     assert!(line.next(false, at_ms(199)).is_none());
     let refused = line.next(false, at_ms(210));
     assert!(matches!(refused, Some(Called::Refuse { reason: Reason::QueueTimeout, .. })));
@@ -117,9 +119,22 @@ fn more_may_wait_while_the_limit_is_a_guess() {
     assert_eq!(join(&mut line, 257), Err(Reason::QueueFull));
 }
 
+/// A worker that stood still gives those who wait as long again as it stood.
+#[test]
+fn standing_still_is_no_waiting() {
+    let gate = gate(1);
+    let mut passes = fill(&gate);
+    let mut line = Line::new(Arc::clone(&gate), 0);
+    line.push(arrival(Class::Normal, 1), || "one".to_owned(), at_ms(0)).unwrap();
+    line.looked_at(at_ms(10));
+    assert_eq!(called(&mut line, &mut passes, at_ms(510)), "");
+    assert_eq!(called(&mut line, &mut passes, at_ms(540)), "");
+    assert_eq!(called(&mut line, &mut passes, at_ms(570)), "one!queue_timeout");
+}
+
 #[test]
 fn who_waits_too_long_is_refused() {
-    check("nA +60 nB +40 ? +1 ? +60 ?", "/nA1!queue_timeout/nB2!queue_timeout");
+    check("nA +60 nB +40 ? +5 ? +60 ?", "/nA1!queue_timeout/nB2!queue_timeout");
 }
 
 #[test]

@@ -124,7 +124,7 @@ fn tell_one<'a>(pair: Pair<'_, Whole<'a>>, lines: &mut Lines) {
         class.unwrap_or_default().name().to_owned()
     });
     let treated = |whole: &Whole<'a>| (&whole.route.treatment, whole.asks);
-    treatment::tell(&mut about, treated(&from), treated(&to));
+    treatment::tell(&mut about, treated(from), treated(to));
 }
 
 fn tell_whole(whole: &Whole<'_>, what: &str, lines: &mut Lines) {

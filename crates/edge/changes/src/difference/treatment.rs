@@ -1,11 +1,11 @@
 //! What is done to the requests of a route and to their responses besides passing them on.
 //!
-//! Hashes of passwords and keys are never shown, only that they differ.
+//! Hashes of passwords, keys and credentials are never shown, only that they differ.
 
 use model::Name;
 use model::configuration::{
     Authentication, Compression, Cors, HeaderRules, HeaderValue, Origins, Treatment, ValuePart,
-    Variable,
+    Variable, may_hold_secret,
 };
 
 use super::lines::{About, Concern};
@@ -20,7 +20,11 @@ pub(super) fn tell(about: &mut About<'_>, (from, asks): Treated<'_>, (to, will_a
         ("response headers", &from.response_headers, &to.response_headers),
     ];
     for (what, from, to) in rules {
-        about.field(what, from, to, words_of_rules);
+        if from != to && words_of_rules(from) == words_of_rules(to) {
+            about.say(Concern::Treatment, &format!("other credentials in its {what}"));
+        } else {
+            about.field(what, from, to, words_of_rules);
+        }
     }
     about.field("compression", &from.compression, &to.compression, |compression| {
         words::or_none(compression.as_ref(), words_of_compression)
@@ -59,7 +63,8 @@ fn words_of_rules(rules: &HeaderRules) -> String {
         parts.push(format!("without {}", words::list(&rules.remove, words::name)));
     }
     let field = |(name, value): &(Name, HeaderValue)| {
-        format!("{} = {}", words::text(name), words::text(text_of(value)))
+        let shown = if may_hold_secret(name) { "…".to_owned() } else { text_of(value) };
+        format!("{} = {}", words::text(name), words::text(shown))
     };
     if !rules.set.is_empty() {
         parts.push(format!("with {}", words::list(&rules.set, field)));

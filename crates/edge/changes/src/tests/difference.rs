@@ -3,8 +3,8 @@
 use std::time::Duration;
 
 use model::configuration::{
-    Action, Allowance, Balance, Check, CheckKind, HashKey, HostPattern, JwtKey, PoolTls,
-    SharedQuotas,
+    Action, Allowance, Balance, Check, CheckKind, HashKey, HeaderValue, HostPattern, JwtKey,
+    PoolTls, SharedQuotas, ValuePart, Variable,
 };
 use proptest::prelude::*;
 
@@ -203,6 +203,25 @@ fn treatment_and_the_door() {
             "changes: watched for from 30s to 1m30s",
             "allowed from now on: single-server at pools.web: \"there is one\"",
         ],
+    );
+}
+
+#[test]
+fn credentials_for_servers_are_not_shown() {
+    let with = |password: &str| {
+        let value = HeaderValue(vec![ValuePart::Text(format!("Basic {password}").into())]);
+        let host = HeaderValue(vec![ValuePart::Variable(Variable::Host)]);
+        let set = vec![("authorization".into(), value), ("x-host".into(), host)];
+        changed(|to| to.routes[0].treatment.request_headers.set = set)
+    };
+    assert_eq!(
+        crate::difference(&configuration(), &with("one")),
+        ["route api: request headers from unchanged to with authorization = \"…\", \
+             x-host = {host}"]
+    );
+    assert_eq!(
+        crate::difference(&with("one"), &with("two")),
+        ["route api: other credentials in its request headers"]
     );
 }
 

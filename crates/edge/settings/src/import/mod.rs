@@ -7,10 +7,12 @@
 //! another balancer can be judged as it is.
 //! Invariant: whatever the input, an import ends, in bounded memory and time, without a panic.
 
+mod fields;
 mod files;
 mod haproxy;
 mod ledger;
 mod nginx;
+mod passwords;
 mod show;
 mod writer;
 
@@ -130,8 +132,11 @@ pub fn check_imported(imported: &Imported, environment: &Environment) -> Vec<Fin
     findings
 }
 
-/// Checks the TOML; where only certificates are missing, as on a machine that is not the door's,
-/// the rules judge the rest all the same.
+/// How keys begin that name files of the door's own machine.
+const FILED: [&str; 2] = ["tls = { certificates", "basic_auth = { users_file"];
+
+/// Checks the TOML; where only certificates or files of users are missing, as on a machine that is
+/// not the door's, the rules judge the rest all the same.
 fn check_without_certificates(
     mut source: Source,
     imported: &Imported,
@@ -145,7 +150,7 @@ fn check_without_certificates(
             source
                 .text
                 .get((*range).clone())
-                .is_some_and(|text| text.starts_with("tls = { certificates"))
+                .is_some_and(|text| FILED.iter().any(|start| text.starts_with(start)))
         })
         .cloned()
         .collect();

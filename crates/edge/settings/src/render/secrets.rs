@@ -1,13 +1,19 @@
 //! Where a text may hold secrets, so that neither excerpts nor whole texts show them.
 //!
 //! Found by form and not by meaning, since a text with mistakes has none: the string of every key
-//! `value`, and the user and password of a Redis URL. What is hidden too much does no harm.
+//! `value`, and of every key that is the name of a header field of credentials, the user and password of a Redis URL, and hashes of passwords. What is hidden too much
+//! does no harm.
 
 use std::borrow::Cow;
 use std::ops::Range;
 
+use model::configuration::may_hold_secret;
+
+/// What hashes of passwords begin with.
+const HASHES: [&str; 4] = ["$2a$", "$2b$", "$2y$", "$argon2"];
+
 /// The text of a configuration with `…` in place of each part that may be secret: the string of
-/// every key `value`, and the user and password of a Redis URL. Borrowed when there is none.
+/// every key `value`, the user and password of a Redis URL, and hashes of passwords. Borrowed when there is none.
 #[must_use]
 pub fn without_secrets(text: &str) -> Cow<'_, str> {
     let secrets = secrets(text);
@@ -44,9 +50,34 @@ pub(super) fn secrets(text: &str) -> Vec<Range<usize>> {
         let at = rest.get(..end)?.rfind('@')?;
         Some(start..start + at)
     });
-    let mut secrets: Vec<Range<usize>> = values.chain(users).collect();
+    let hashes = HASHES.into_iter().flat_map(|start| {
+        text.match_indices(start).filter_map(|(index, _)| {
+            let rest = text.get(index..)?;
+            let ends = |character: char| character.is_whitespace() || "\"'".contains(character);
+            Some(index..index + rest.find(ends).unwrap_or(rest.len()))
+        })
+    });
+    let is_part = |character: char| character.is_ascii_alphanumeric() || "_-".contains(character);
+    let fields = words(text, is_part).filter_map(|word| {
+        let name = text.get(word.clone())?;
+        let is_field = !name.contains('_') && may_hold_secret(name);
+        is_field.then(|| string_of_key(text, word.end)).flatten()
+    });
+    let mut secrets: Vec<Range<usize>> = values.chain(fields).chain(users).chain(hashes).collect();
     secrets.sort_by_key(|secret| secret.start);
     secrets
+}
+
+/// The places of the words of a text.
+fn words(text: &str, is_part: impl Fn(char) -> bool) -> impl Iterator<Item = Range<usize>> {
+    let mut rest = 0..text.len();
+    std::iter::from_fn(move || {
+        let start = rest.start + text.get(rest.clone())?.find(&is_part)?;
+        let word = text.get(start..rest.end)?;
+        let end = start + word.find(|character| !is_part(character)).unwrap_or(word.len());
+        rest.start = end;
+        Some(start..end)
+    })
 }
 
 /// The string that a key has whose name ends at `behind`.
@@ -97,6 +128,15 @@ mod tests {
         check("key.\"value\" = 'a\\'", &["a\\"]);
         check("value = \"\"\"a\n\"b\"\"\" # c", &["a\n\"b"]);
         check("value = 'unfinished\nvalue = 1\nvalue", &["unfinished"]);
+        check(
+            "users = { a = '$2y$10$b/c.', b = \"$argon2id$v=19$d\" }",
+            &["$2y$10$b/c.", "$argon2id$v=19$d"],
+        );
+        check(
+            "set = { Authorization = 'Basic x', \"x-api-key\"=\"y\", x-a = 'z' }",
+            &["Basic x", "y"],
+        );
+        check("secret_file = 'a'\nheaders = ['authorization', 'cookie']\napi-key", &[]);
         check("url = \"redis://a:b@c\"\nurl = 'redis://c'", &["a:b"]);
     }
 }

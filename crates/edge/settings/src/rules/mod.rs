@@ -18,6 +18,7 @@ mod client_above_limit;
 mod client_above_pool;
 mod client_chosen_upstream;
 mod connections_above_open_files;
+mod credentials_in_clear;
 mod disabled_client;
 mod duplicate_route;
 mod duplicate_server;
@@ -43,6 +44,7 @@ mod one_active_server;
 mod one_host;
 mod one_zone;
 mod path_rewritten;
+mod plain_cors_origin;
 mod pointless_retries;
 mod rates_above_capacity;
 mod reach;
@@ -64,8 +66,10 @@ mod trials;
 mod unasked_certificate;
 mod unbudgeted_retries;
 mod uneven_distribution;
+mod unheeded_hsts;
 mod unreachable_route;
 mod unsafe_retry;
+mod unserved_cors_method;
 mod unused_check;
 mod unused_pool;
 mod unverified_tls;
@@ -146,7 +150,7 @@ pub(crate) enum Seen {
 }
 
 /// The one list: every rule, by its number.
-static RULES: [&Rule; 56] = [
+static RULES: [&Rule; 60] = [
     &lopsided_distribution::RULE,
     &uneven_distribution::RULE,
     &one_active_server::RULE,
@@ -198,6 +202,10 @@ static RULES: [&Rule; 56] = [
     &unverified_tls::RULE,
     &expiring_certificate::RULE,
     &unasked_certificate::RULE,
+    &credentials_in_clear::RULE,
+    &unheeded_hsts::RULE,
+    &plain_cors_origin::RULE,
+    &unserved_cors_method::RULE,
     &client_above_limit::RULE,
     &client_above_pool::RULE,
     &disabled_client::RULE,

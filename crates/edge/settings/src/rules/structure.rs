@@ -4,7 +4,7 @@
 //! can be explained; a test holds it against the sources.
 
 /// Name and meaning of every finding that is not a rule's, by name.
-pub(super) static STRUCTURE: [(&str, &str); 68] = [
+pub(super) static STRUCTURE: [(&str, &str); 72] = [
     (
         "after-the-end",
         "Something in a drill is to happen or to end after the drill itself has ended.",
@@ -36,6 +36,10 @@ pub(super) static STRUCTURE: [(&str, &str); 68] = [
     ),
     ("empty-window", "The time that a drill measures ends before it has begun."),
     (
+        "fixed-header",
+        "A rule for header fields touches one that frames messages, is of one connection, or is the door's own. Changing it would leave two readings of a message, or none.",
+    ),
+    (
         "include-cycle",
         "A file of an imported configuration includes itself, by way of others or directly.",
     ),
@@ -62,15 +66,20 @@ pub(super) static STRUCTURE: [(&str, &str); 68] = [
     ),
     (
         "invalid-key",
-        "A file does not hold a public key in PEM that tokens can be checked with: of RSA, P-256 or Ed25519.",
+        "A file does not hold a public key that tokens can be checked with: in PEM of RSA, P-256 or Ed25519, or a JSON Web Key Set with such a key.",
     ),
     ("invalid-location", "This cannot be the target of a redirect."),
+    ("invalid-media-type", "This is not a media type, or none that compression may be limited to."),
     ("invalid-message", "A gRPC message is written as `hex:...` or `base64:...`."),
     ("invalid-method", "Methods are upper case tokens, such as `GET`."),
     ("invalid-name", "Names have 1 to 64 letters, digits, `-`, `_` or `.`."),
     (
         "invalid-network",
         "Networks are written as an address and a prefix without bits behind it, such as `10.0.0.0/8`.",
+    ),
+    (
+        "invalid-origin",
+        "This is not a site as browsers name it: a scheme, a host, and a port unless it is the scheme's own, as in `https://app.example.com`.",
     ),
     (
         "invalid-path",
@@ -90,6 +99,10 @@ pub(super) static STRUCTURE: [(&str, &str); 68] = [
     ),
     ("invalid-unit", "Durations, sizes and rates always have a unit: `250ms`, `16KiB`, `200/s`."),
     ("invalid-url", "A URL does not have the scheme that is needed here."),
+    (
+        "invalid-users",
+        "A user has a name that can be sent, and a hash of his password by bcrypt or Argon2id that takes no more than about a second.",
+    ),
     ("invalid-value", "The key can have one value only."),
     (
         "missing-file",

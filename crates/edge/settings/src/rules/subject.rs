@@ -12,6 +12,7 @@ use super::trials::{Trials, trials};
 use super::{Found, Rule};
 use crate::Environment;
 use crate::finding::Finding;
+use crate::route::asked_pool;
 use crate::tcp::pools_of;
 
 /// A configuration under judgement.
@@ -81,7 +82,8 @@ impl<'a> Subject<'a> {
         used
     }
 
-    /// For each pool, whether a route or a TCP listener leads to it.
+    /// For each pool, whether a route or a TCP listener leads to it, or a route asks it who may come
+    /// in.
     pub(crate) fn used_pools(&self) -> Vec<bool> {
         let mut used = self.tcp_pools();
         for route in &self.configuration.routes {
@@ -92,6 +94,9 @@ impl<'a> Subject<'a> {
                     }
                 }
                 Action::Redirect { .. } | Action::Respond { .. } => {}
+            }
+            if let Some(used) = asked_pool(route).and_then(|pool| used.get_mut(pool)) {
+                *used = true;
             }
         }
         used

@@ -563,6 +563,140 @@ fn listeners_with_and_without_tls_know_which_they_are() {
 }
 
 #[test]
+fn headers_are_rules_of_the_routes_they_hold_for() {
+    let text = "frontend web\n bind :80\n option forwardfor\n\
+                http-request set-header X-Forwarded-Proto http\n\
+                http-request del-header X-Debug\n\
+                http-request add-header X-Via edge if { path_beg /api/ }\n\
+                http-request set-header X-Client %[src]:%[dst_port]\n\
+                http-response set-header X-Frame-Options DENY\n\
+                http-response add-header X-Side front\n\
+                http-after-response set-header X-Any 100%%\n\
+                http-request return status 200 string ok if { path /alive }\n\
+                default_backend a\n\
+                backend a\n http-request set-header Host in.test\n\
+                http-response del-header Server\n http-response add-header X-Side back\n server a 10.0.0.1:80\n";
+    let expected = [
+        "request_headers = { remove = [\"x-debug\"], set = { host = \"in.test\", x-client = \"{client_address}:80\" } }",
+        "request_headers = { remove = [\"x-debug\"], set = { host = \"in.test\", x-client = \"{client_address}:80\" }, add = { x-via = \"edge\" } }",
+        "response_headers = { remove = [\"server\"], set = { x-any = \"100%\", x-frame-options = \"DENY\" }",
+        "path = { exact = \"/alive\" }\nrespond = { status = 200, body = \"ok\" }\nresponse_headers = { set = { x-any = \"100%\" } }",
+    ];
+    let told =
+        "14:1 http-response add-header: refused: the door adds one field `x-side` to a message";
+    writes(text, &expected);
+    assert_eq!(left_out(text), [told]);
+    for (line, reason) in [
+        ("http-request replace-header X-A (.*) b", "it rewrites no part of a value"),
+        ("http-response set-status 418", "with the status they have"),
+        ("http-request set-header Connection close", "by itself"),
+        ("http-request set-header X-A %[rand]", "no variable like `%[rand]`"),
+        ("http-request set-header X-A 1 if { src 10.0.0.1 }", "cannot ask for `src`"),
+        ("http-response set-header X-A 1 if { path /a }", "does not know the request any more"),
+        (
+            "http-request set-header X-T 1\n use_backend a if { hdr(X-T) 1 }",
+            "a later rule asks for this header",
+        ),
+        (
+            "http-request del-header X-A\n http-request set-header X-B %[req.fhdr(x-a)]",
+            "a rule before it changes the header",
+        ),
+    ] {
+        let text =
+            format!("{FRONT} {line}\n default_backend a\nbackend a\n server a 10.0.0.1:80\n");
+        let told = left_out(&text);
+        assert_eq!(told.len(), 1, "{line}: {told:?}");
+        assert!(told[0].contains("refused: ") && told[0].contains(reason), "{line}: {told:?}");
+    }
+}
+
+#[test]
+fn compression_is_that_of_the_back_end_or_else_of_the_front_end() {
+    let text = format!(
+        "{FRONT} compression algo gzip\n compression type text/css\n compression offload\n\
+         use_backend b if {{ path_beg /b/ }}\n default_backend a\n\
+         backend a\n server a 10.0.0.1:80\n\
+         backend b\n compression algo gzip\n server a 10.0.0.2:80\n"
+    );
+    let expected = [
+        "pool = \"a\"\nrequest_headers = { remove = [\"accept-encoding\"] }\ncompress = { codings = [\"gzip\"], level = 1, min = 0, types = [\"text/css\"] }",
+        "types = [\"application/*\", \"audio/*\", \"font/*\", \"image/*\", \"text/*\", \"video/*\"]",
+    ];
+    writes(&text, &expected);
+    assert_eq!(left_out(&text), Vec::<String>::new());
+    let deflate = format!(
+        "{FRONT} compression algo deflate\n default_backend a\nbackend a\n server a 10.0.0.1:80\n"
+    );
+    assert!(left_out(&deflate)[0].contains("gzip, br or zstd"));
+}
+
+#[test]
+fn users_are_asked_for_their_passwords_or_nobody_enters() {
+    let hash = "$2y$04$abcdefghijklmnopqrstuuJ7UHVCGUq1bGDmwVDMHQKP1VwJxFDa6";
+    let site = |line: &str, user: &str| {
+        format!(
+            "userlist staff\n group g users ann\n user ann {user}\n user bob insecure-password x\n\
+             {FRONT} acl is_staff http_auth(staff)\n {line}\n default_backend a\n\
+             backend a\n server a 10.0.0.1:80\n"
+        )
+    };
+    let known = format!("password {hash}");
+    let asked = format!("basic_auth = {{ users = {{ ann = \"{hash}\" }}, realm = \"In here\" }}");
+    let line = "http-request auth realm In\\ here if { path_beg /in/ } !is_staff";
+    let text = site(line, &known);
+    writes(&text, &["path = \"/in\"", &asked]);
+    let told = left_out(&text);
+    assert_eq!(told.len(), 2, "{told:?}");
+    assert!(told[0].contains("not groups") && told[1].contains("in clear"), "{told:?}");
+    // The door asks, or answers 403: it never lets in who was not asked.
+    let closed = "respond = { status = 403 }";
+    for (line, user, expected) in [
+        ("http-request auth unless { http_auth(staff) }", known.as_str(), "basic_auth"),
+        ("http-request auth unless { src 10.0.0.1 } || is_staff", &known, "basic_auth"),
+        ("http-request auth unless is_staff", "password $6$a$b", closed),
+        ("http-request auth unless { http_auth(other) }", &known, closed),
+        ("http-request auth", &known, closed),
+    ] {
+        let text = site(line, user);
+        writes(&text, &[expected]);
+        let imported = import(&format!("{DEFAULTS}{text}")).text;
+        let open = imported
+            .split("\n\n")
+            .any(|table| table.contains("pool = ") && !table.contains("basic_auth"));
+        assert!(!open, "{line}\n{imported}");
+    }
+}
+
+#[test]
+fn certificates_of_both_sides_are_asked_for_and_shown() {
+    let site = |bind: &str, server: &str| {
+        format!(
+            "frontend web\n bind :443 ssl crt /c.pem {bind}\n default_backend a\nbackend a\n server a 10.0.0.1:443 ssl verify none {server}\n"
+        )
+    };
+    for (bind, server, expected) in [
+        (
+            "verify required ca-file /ca.pem crl-file /list.pem",
+            "",
+            "clients = { roots = \"/ca.pem\", revocation = [\"/list.pem\"] }",
+        ),
+        (
+            "verify optional ca-file /ca.pem",
+            "",
+            "clients = { roots = \"/ca.pem\", required = false }",
+        ),
+        ("", "crt /d.pem", "certificate = { certificate = \"/d.pem\", key = \"/d.pem\" }"),
+    ] {
+        let text = site(bind, server);
+        writes(&text, &[expected]);
+        assert_eq!(left_out(&text), Vec::<String>::new());
+    }
+    let unknown = site("verify required ca-file @system-ca", "");
+    writes(&unknown, &["clients = { roots = \"authorities-of-clients.pem\" }"]);
+    assert_eq!(left_out(&unknown).len(), 2);
+}
+
+#[test]
 fn defaults_are_inherited_by_name_or_by_place() {
     let text = "defaults base\n mode http\n timeout connect 9s\n timeout client 9s\n timeout server 9s\n\
                 defaults slow from base\n timeout server 90s\n\

@@ -346,7 +346,9 @@ fn that_nginx_decodes_paths_is_said_once() {
 fn what_guards_a_location_closes_it() {
     for guard in [
         "auth_basic \"x\";",
-        "auth_request /auth;",
+        "auth_basic \"$host\"; auth_basic_user_file users;",
+        "auth_basic \"x\"; auth_basic_user_file users; auth_request /auth;",
+        "auth_jwt \"x\";",
         "deny 10.0.0.1; allow all;",
         "allow 10.0.0.0/8; deny all;",
         "deny all;",
@@ -358,6 +360,252 @@ fn what_guards_a_location_closes_it() {
     }
     let open = server("location / { auth_basic off; allow all; proxy_pass http://10.0.0.1; }");
     check(&open, &["pool = \"10.0.0.1-80\""]);
+}
+
+/// What a location comes to that is passed on, with more directives in it: its keys of `name`.
+fn treated(inside: &str, name: &str) -> String {
+    let text = server(&format!("location / {{ proxy_pass http://app.test:81; {inside} }}"));
+    let imported = imported(&text);
+    let start = format!("{name} = ");
+    let found = imported.text.lines().find_map(|line| line.strip_prefix(&start));
+    found.unwrap_or_default().to_owned()
+}
+
+#[test]
+fn headers_of_requests_are_rules() {
+    const HOST: &str = "proxy_set_header Host $host;";
+    for (inside, expected) in [
+        ("", "{ set = { host = \"app.test:81\" } }"),
+        ("proxy_set_header Host $proxy_host;", "{ set = { host = \"app.test:81\" } }"),
+        ("proxy_set_header Host a.test;", "{ set = { host = \"a.test\" } }"),
+        ("proxy_set_header X-A 1;", "{ set = { host = \"app.test:81\", x-a = \"1\" } }"),
+    ] {
+        assert_eq!(treated(inside, "request_headers"), expected, "{inside}");
+    }
+    for (inside, expected) in [
+        ("", ""),
+        (
+            "proxy_set_header X-Real-IP $remote_addr;",
+            "{ set = { x-real-ip = \"{client_address}\" } }",
+        ),
+        (
+            "proxy_set_header X-Forwarded-For $proxy_add_x_forwarded_for; proxy_set_header \
+             X-Forwarded-Proto $scheme; proxy_set_header X-Forwarded-Host $http_host; \
+             proxy_set_header Connection \"\"; proxy_set_header X-Request-ID $request_id;",
+            "",
+        ),
+        (
+            "proxy_set_header X-Forwarded-Proto https;",
+            "{ set = { x-forwarded-proto = \"https\" } }",
+        ),
+        ("proxy_set_header Accept-Encoding \"\";", "{ remove = [\"accept-encoding\"] }"),
+        (
+            "proxy_set_header X-All \"$request_method $scheme://$http_host$uri$is_args$args {}\";",
+            "{ set = { x-all = \"{method} {scheme}://{authority}{target} {{}}\" } }",
+        ),
+        (
+            "set $who me; proxy_set_header X-A \"${who}-$http_x_org:$server_port\";",
+            "{ set = { x-a = \"me-{header:x-org}:8080\" } }",
+        ),
+    ] {
+        let inside = format!("{HOST} {inside}");
+        assert_eq!(treated(&inside, "request_headers"), expected, "{inside}");
+        let text = server(&format!("location / {{ proxy_pass http://a.test; {inside} }}"));
+        let fates = [fates(&imported(&text), "proxy_set_header"), fates(&imported(&text), "set")];
+        assert!(fates.concat().iter().all(|fate| fate == "mapped"), "{inside}: {fates:?}");
+    }
+    for (directive, reason) in [
+        ("proxy_set_header X-User $remote_user;", "only where it asks for a password"),
+        ("proxy_set_header X-A $upstream_status;", "not what came of it"),
+        ("proxy_set_header X-A $geoip_city;", "no such variable"),
+        ("proxy_set_header X-A $ssl_client_s_dn;", "`Client-Cert`"),
+        ("proxy_set_header Host $http_x_host;", "one that is written here"),
+        ("proxy_set_header Content-Length 5;", "by itself"),
+    ] {
+        let text = server(&format!("location / {{ proxy_pass http://a.test; {directive} }}"));
+        let fate = fates(&imported(&text), "proxy_set_header").remove(0);
+        assert!(fate.starts_with("refused: ") && fate.contains(reason), "{directive}: {fate}");
+    }
+    // A level with one of its own has none of those around it.
+    let text = server(
+        "proxy_set_header X-A 1; location / { proxy_set_header X-B 2; proxy_pass http://a.test; }",
+    );
+    check(&text, &["request_headers = { set = { host = \"a.test\", x-b = \"2\" } }"]);
+    assert!(fates(&imported(&text), "proxy_set_header")[0].starts_with("ignored"));
+}
+
+#[test]
+fn headers_of_answers_are_rules() {
+    for (inside, expected) in [
+        ("add_header X-A 1;", "{ add = { x-a = \"1\" }, when = \"success\" }"),
+        ("add_header X-A $scheme always;", "{ add = { x-a = \"{scheme}\" } }"),
+        ("add_header ETag abc always;", "{ set = { etag = \"abc\" } }"),
+        ("proxy_hide_header X-Powered-By;", "{ remove = [\"x-powered-by\"] }"),
+        ("proxy_hide_header X-A; add_header X-A 1;", "{ set = { x-a = \"1\" } }"),
+        (
+            "expires 1h; add_header Cache-Control public;",
+            "{ remove = [\"expires\"], set = { cache-control = \"max-age=3600\" }, \
+             add = { cache-control = \"public\" }, when = \"success\" }",
+        ),
+        (
+            "expires -1;",
+            "{ remove = [\"expires\"], set = { cache-control = \"no-cache\" }, when = \"success\" }",
+        ),
+        ("expires off; proxy_pass_header Server; proxy_ignore_headers Vary;", ""),
+    ] {
+        assert_eq!(treated(inside, "response_headers"), expected, "{inside}");
+    }
+    // What nginx answers by itself has them too; the whole site inherits them where no level has
+    // its own, and the difference is told once.
+    let text = server(
+        "server_name a.test; add_header X-A 1 always; add_header X-B 2;
+         location /r { return 302 /x; } location /b { add_header X-B 3; return 200 ok; }
+         location /c/ { add_header X-C 1; proxy_pass http://10.0.0.1; }",
+    );
+    check(
+        &text,
+        &[
+            "response_headers = { add = { x-a = \"1\", x-b = \"2\" } }",
+            "response_headers = { add = { x-b = \"3\" }, when = \"success\" }",
+        ],
+    );
+    assert_eq!(fates(&imported(&text), "add_header"), ["mapped"; 4]);
+    let told = imported(&text).findings;
+    let told = told.iter().filter(|found| found.message.contains("200, 201, 204"));
+    assert_eq!(told.count(), 1);
+    let refused =
+        server("location / { add_header Set-Cookie a=1; add_header Set-Cookie b=2; return 204; }");
+    assert!(fates(&imported(&refused), "add_header")[1].contains("one field"));
+}
+
+#[test]
+fn compression_is_that_of_the_first_coding() {
+    for (inside, expected) in [
+        ("gzip off;", ""),
+        ("gzip on;", "{ codings = [\"gzip\"], level = 1, min = 20, types = [\"text/html\"] }"),
+        (
+            "gzip on; gzip_types application/json text/html; gzip_min_length 1k; gzip_comp_level 5;
+             gzip_vary on; gzip_proxied any;",
+            "{ codings = [\"gzip\"], level = 5, min = \"1KiB\", types = [\"application/json\", \"text/html\"] }",
+        ),
+        (
+            "brotli on; gzip on; brotli_types text/css; gzip_types text/xml;",
+            "{ codings = [\"br\", \"gzip\"], level = 6, min = 20, types = [\"text/css\", \"text/html\"] }",
+        ),
+    ] {
+        assert_eq!(treated(inside, "compress"), expected, "{inside}");
+    }
+    let text = server(
+        "gzip on; gzip_static on; gzip_proxied expired; gzip_vary off; brotli_types text/css;
+         location / { proxy_pass http://10.0.0.1; }",
+    );
+    let imported = imported(&text);
+    let all = ["gzip", "gzip_static", "gzip_proxied", "gzip_vary", "brotli_types"];
+    let kinds: Vec<String> = all.iter().map(|name| fates(&imported, name).remove(0)).collect();
+    let starts = ["mapped", "refused", "ignored", "ignored", "ignored: `brotli` is off"];
+    for (fate, start) in kinds.iter().zip(starts) {
+        assert!(fate.starts_with(start), "{fate}");
+    }
+}
+
+#[test]
+fn passwords_are_asked_for_where_the_door_knows_how_they_are_kept() {
+    let hash = "$2y$04$abcdefghijklmnopqrstuuJ7UHVCGUq1bGDmwVDMHQKP1VwJxFDa6";
+    let with = |users: &str| {
+        let text = server(
+            "auth_basic \"staff only\"; auth_basic_user_file users;
+             location / { proxy_set_header Host $host; proxy_set_header X-User $remote_user;
+                proxy_pass http://10.0.0.1; }
+             location /open { auth_basic off; proxy_pass http://10.0.0.1; }",
+        );
+        let files = [(MAIN, text.as_str()), ("/etc/nginx/users", users)];
+        import(Dialect::Nginx, Path::new(MAIN), &Memory::new(files))
+    };
+    let known = with(&format!("ann:{hash}\n"));
+    for line in [
+        "basic_auth = { users_file = \"users\", realm = \"staff only\" }",
+        "request_headers = { set = { x-user = \"{user}\" } }",
+    ] {
+        assert!(known.text.lines().any(|known| known == line), "{}", known.text);
+    }
+    assert_eq!(fates(&known, "auth_basic"), ["mapped", "mapped"]);
+    assert!(!known.text.contains(hash));
+    let unknown = with("ann:$apr1$abc$def\n");
+    assert!(unknown.text.contains("respond = { status = 403 }"), "{}", unknown.text);
+    let fate = fates(&unknown, "auth_basic_user_file").remove(0);
+    assert!(fate.contains("Apache's MD5") && fate.contains("htpasswd -B"), "{fate}");
+    assert!(fates(&unknown, "auth_basic")[0].ends_with("the door answers 403 here"));
+}
+
+#[test]
+fn another_server_may_be_asked_who_enters() {
+    let site = |inside: &str, asked: &str| {
+        server(&format!(
+            "location = /auth {{ internal; {asked} }}
+             location / {{ auth_request /auth; proxy_set_header Host $host; {inside}
+                proxy_pass http://10.0.0.1; }}"
+        ))
+    };
+    let text = site(
+        "auth_request_set $user $upstream_http_x_user; proxy_set_header X-User $user;",
+        "proxy_pass http://10.0.0.9:81/verify; proxy_pass_request_body off; proxy_read_timeout 2s;
+         proxy_set_header Content-Length \"\"; proxy_set_header X-Forwarded-Uri $request_uri;",
+    );
+    let expected = "forward_auth = { pool = \"10.0.0.9-81\", path = \"/verify\", copy = [\"x-user\"], timeout = \"2s\" }";
+    check(&text, &[expected]);
+    let imported_text = imported(&text);
+    assert!(!imported_text.text.contains("request_headers"), "{}", imported_text.text);
+    for name in ["auth_request", "auth_request_set", "proxy_pass", "proxy_pass_request_body"] {
+        let fates = fates(&imported_text, name);
+        assert!(fates.iter().all(|fate| fate == "mapped"), "{name}: {fates:?}");
+    }
+    let told = site(
+        "auth_request_set $user $upstream_http_x_user; error_page 401 = /login;",
+        "proxy_pass http://10.0.0.9; proxy_set_header X-Original-URI $request_uri;",
+    );
+    let told = imported(&told);
+    assert!(told.text.contains("path = \"/auth\""), "{}", told.text);
+    for (name, reason) in [
+        ("auth_request_set", "by its own name"),
+        ("error_page", "redirect them"),
+        ("proxy_set_header", "let the server read those"),
+    ] {
+        assert!(fates(&told, name).iter().any(|fate| fate.contains(reason)), "{name}");
+    }
+    for asked in ["return 204;", "proxy_pass http://$host;", "proxy_pass http://10.0.0.9/a?b=c;"] {
+        let imported = imported(&site("", asked));
+        assert!(imported.text.contains("respond = { status = 403 }"), "{}", imported.text);
+    }
+}
+
+#[test]
+fn certificates_of_both_sides_are_asked_for_and_shown() {
+    const TLS: &str = "listen 8443 ssl; ssl_certificate a.pem; ssl_certificate_key a.key;";
+    let site = |first: &str, second: &str| {
+        format!(
+            "server {{ {TLS} {first} location / {{ proxy_pass http://10.0.0.1; }} }}
+             server {{ {TLS} server_name b.test; {second} location / {{ proxy_pass http://10.0.0.1; }} }}"
+        )
+    };
+    let asks = "ssl_verify_client on; ssl_client_certificate ca.pem; ssl_crl list.pem;";
+    let mapped = imported(&site(asks, asks));
+    let expected = "clients = { roots = \"ca.pem\", revocation = [\"list.pem\"] }";
+    assert!(mapped.text.contains(expected), "{}", mapped.text);
+    assert!(!mapped.text.contains("403"), "{}", mapped.text);
+    assert_eq!(fates(&mapped, "ssl_verify_client"), ["mapped"; 2]);
+    let mixed = imported(&site(asks, ""));
+    assert!(mixed.text.contains("respond = { status = 403 }") && !mixed.text.contains("clients"));
+    assert!(fates(&mixed, "ssl_verify_client")[0].contains("a listener of their own"));
+    let optional = "ssl_verify_client optional; ssl_client_certificate ca.pem;";
+    let optional = imported(&site(optional, optional)).text;
+    assert!(optional.contains("clients = { roots = \"ca.pem\", required = false }"), "{optional}");
+    check(
+        &server(
+            "location / { proxy_pass https://10.0.0.1; proxy_ssl_certificate c.pem;
+            proxy_ssl_certificate_key c.key; }",
+        ),
+        &["tls = { verify = false, certificate = { certificate = \"c.pem\", key = \"c.key\" } }"],
+    );
 }
 
 #[test]

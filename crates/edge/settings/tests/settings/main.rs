@@ -2,10 +2,13 @@
 //!
 //! One binary for all of them, so that there is one thing to link.
 
+mod authentication;
 mod clients;
+mod compression;
 mod configuration;
 mod drills;
 mod findings;
+mod headers;
 mod import_haproxy;
 mod import_haproxy_corpus;
 mod import_nginx;
@@ -72,8 +75,27 @@ fn lines(checked: &Checked) -> Vec<String> {
     checked.findings.iter().map(line).collect()
 }
 
+/// As `htpasswd -B -C 4` makes it.
+const PASSWORD_HASH: &str = "$2y$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy";
+
+/// One key of each kind that is taken, and one of each of some that are not (RFC 7517, appendix A;
+/// RFC 8037, appendix A).
+const KEY_SET: &str = r#"{"keys": [
+    {"kty": "EC", "crv": "P-256", "kid": "1", "use": "sig",
+     "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+     "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"},
+    {"kty": "RSA", "e": "AQAB", "alg": "PS256", "kid": "2", "n": "0vx7agoebGcQSuuPiLJXZptN9nndrQmbXEps2aiAFbWhM78LhWx4cbbfAAtVT86zwu1RK7aPFFxuhDR1L6tSoc_BJECPebWKRXjBZCiFV4n3oknjhMstn64tZ_2W-5JsGY4Hc5n9yBXArwl93lqt7_RN5w6Cf0h4QyQ5v-65YGjQR0_FDW2QvzqY368QQMicAtaSqzs8KJZgnYb9c7d0zgdAZHzu6qMQvRL5hajrn1n91CbOpbISD08qNLyrdkt-bFTWhAI4vMQFh6WeZu0fM4lFd2NcRwr3XPksINHaQ-G_xBniIqbw0Ls1jF44-csFCur-kEgU8awapJzKnqDKgw"},
+    {"kty": "OKP", "crv": "Ed25519", "x": "11qYAYKxCrfVS_7TyWQHOg7hcvPapiMlrwIaaPcHURo"},
+    {"kty": "EC", "crv": "P-256", "kid": "enc", "use": "enc",
+     "x": "MKBCTNIcKUSDii11ySs3526iDZ8AiTo7Tu6KPAqv7D4",
+     "y": "4Etl6SRW2YiLUrN5vfvVHuhp7x8PxltmWWlbbM4IFyM"},
+    {"kty": "oct", "kid": "secret", "k": "AyM1SysPpbyDfgZld3umj1qzKObwVMkoqQ-EstJQLr_T-1qS0gZH75aKtMN3Yj0iPS4hcgUuTwjAzZr1Z9CAow"},
+    {"kty": "other", "kid": "unknown"}
+]}"#;
+
 /// A folder with files to name: `a.pem`, `a.key`, `token` (valid), `short` (too short), `secret`
-/// (of 32 bytes), `public.pem`, and `capacity.json` (1000 requests/s).
+/// (of 32 bytes), `public.pem`, `users` (alice and bob), `jwks.json`, and `capacity.json` (1000
+/// requests/s).
 fn folder_with_files() -> tempfile::TempDir {
     let folder = tempfile::tempdir().expect("a temporary folder");
     for (name, content) in [
@@ -84,6 +106,8 @@ fn folder_with_files() -> tempfile::TempDir {
         ("secret", "0123456789abcdef0123456789abcdef\n"),
         ("public.pem", PUBLIC_KEY),
         ("capacity.json", CAPACITY),
+        ("users", &format!("# of the staff\nalice:{PASSWORD_HASH}\n\nbob:{PASSWORD_HASH}\r\n")),
+        ("jwks.json", KEY_SET),
     ] {
         std::fs::write(folder.path().join(name), content).expect("a file in it");
     }

@@ -8,7 +8,7 @@ use std::path::Path;
 use serde_json::Value;
 use settings::Checked;
 
-use crate::{environment, folder_with_files, lines, source};
+use crate::{PASSWORD_HASH, environment, folder_with_files, lines, source};
 
 /// A table of the schema, and where it stands.
 #[derive(Clone)]
@@ -51,6 +51,12 @@ fn company(path: &str, key: &str) -> Vec<(&'static str, &'static str)> {
         "routes.NAME" if ["redirect", "respond"].contains(&key) => &[],
         "routes.NAME" => &[("pool", "'a'")],
         "routes.NAME.path" => &[("exact", "'/'")],
+        "routes.NAME.cors" => &[("origins", "'*'")],
+        "routes.NAME.basic_auth" if key == "users" => &[],
+        "routes.NAME.basic_auth" => &[("users_file", "'users'")],
+        "routes.NAME.jwt_auth" if ["public_key_file", "jwks_file"].contains(&key) => &[],
+        "routes.NAME.jwt_auth" => &[("secret_file", "'secret'")],
+        "routes.NAME.forward_auth" => &[("pool", "'a'")],
         "admission.flow" | "limits.NAME.by" => &[("header", "'x-tenant'")],
         "admission.shared" => &[("url", "'redis://127.0.0.1:6379'")],
         "clients.NAME" if key == "keys" => &[],
@@ -169,6 +175,9 @@ fn sample(path: &str, schema: &Value) -> String {
         "clients.NAME.key.public_key_file" | "clients.NAME.keys.public_key_file" => {
             return "'public.pem'".to_owned();
         }
+        "routes.NAME.jwt_auth.public_key_file" => return "'public.pem'".to_owned(),
+        "routes.NAME.jwt_auth.jwks_file" => return "'jwks.json'".to_owned(),
+        "routes.NAME.basic_auth.users" => return format!("{{ a = '{PASSWORD_HASH}' }}"),
         "listen.NAME.tls.clients.revocation" => return "['a.pem']".to_owned(),
         "pools.NAME.capacity" => return "'capacity.json'".to_owned(),
         "pools.NAME.tls.roots"
@@ -265,6 +274,13 @@ fn the_walk_reaches_every_table() {
             "routes.NAME.path",
             "routes.NAME.redirect",
             "routes.NAME.respond",
+            "routes.NAME.request_headers",
+            "routes.NAME.response_headers",
+            "routes.NAME.compress",
+            "routes.NAME.cors",
+            "routes.NAME.basic_auth",
+            "routes.NAME.jwt_auth",
+            "routes.NAME.forward_auth",
             "admission.flow",
             "admission.shared",
             "clients.NAME.key",

@@ -177,6 +177,13 @@ pub enum JwtKey {
     Secret(Vec<u8>),
     /// A PEM public key (RS256, ES256 or EdDSA, as the key says).
     Public(Vec<u8>),
+    /// A public JSON Web Key (RFC 7517).
+    Jwk {
+        /// What it signs with, as `alg` names it.
+        algorithm: Name,
+        /// The key itself, as it is written.
+        json: Vec<u8>,
+    },
 }
 
 impl std::fmt::Debug for JwtKey {
@@ -184,6 +191,7 @@ impl std::fmt::Debug for JwtKey {
         f.write_str(match self {
             Self::Secret(_) => "Secret(..)",
             Self::Public(_) => "Public(..)",
+            Self::Jwk { .. } => "Jwk(..)",
         })
     }
 }

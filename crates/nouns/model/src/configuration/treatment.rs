@@ -44,6 +44,18 @@ impl HeaderRules {
     }
 }
 
+/// What names of header fields hold whose values are credentials, in lower case.
+const SECRET_STEMS: [&str; 7] =
+    ["access-token", "api-key", "apikey", "auth-token", "authorization", "password", "secret"];
+
+/// Whether the value of the header field `name`, in any letters, may be a credential, so that no
+/// difference and no excerpt shows it.
+#[must_use]
+pub fn may_hold_secret(name: &str) -> bool {
+    let name = name.to_ascii_lowercase();
+    SECRET_STEMS.into_iter().any(|stem| name.contains(stem))
+}
+
 /// The value of a header field, from its parts in order.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct HeaderValue(pub Vec<ValuePart>);
@@ -162,14 +174,45 @@ pub enum Authentication {
     Forward(ForwardAuthentication),
 }
 
-/// Users with passwords.
-#[derive(Clone, Debug, PartialEq)]
+impl Authentication {
+    /// Whether only the door may tell the server this field: `name` is the name of a header field,
+    /// in any letters, or one that a server may read as such, with any other character for a `-`
+    /// (CGI and WSGI do).
+    #[must_use]
+    pub fn owns(&self, name: &[u8]) -> bool {
+        let reads_as = |own: &Name| {
+            let plain = |byte: u8| if byte.is_ascii_alphanumeric() { byte } else { b'-' };
+            own.len() == name.len()
+                && own
+                    .bytes()
+                    .zip(name)
+                    .all(|(own, &byte)| plain(own).eq_ignore_ascii_case(&plain(byte)))
+        };
+        match self {
+            Self::Basic(_) => false,
+            Self::Jwt(jwt) => jwt.headers.iter().any(|(own, _)| reads_as(own)),
+            Self::Forward(forward) => forward.copy.iter().any(reads_as),
+        }
+    }
+}
+
+/// Users with passwords. Kept out of `Debug`.
+#[derive(Clone, PartialEq)]
 pub struct BasicAuthentication {
     /// What the browser shows when it asks.
     pub realm: Name,
     /// Name and hash of the password, by name: bcrypt (`$2y$...`), or Argon2id in PHC format
     /// (`$argon2id$...`).
     pub users: Vec<(Name, Name)>,
+}
+
+impl std::fmt::Debug for BasicAuthentication {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BasicAuthentication")
+            .field("realm", &self.realm)
+            .field("users", &self.users.len())
+            .finish()
+    }
 }
 
 /// Tokens that count.

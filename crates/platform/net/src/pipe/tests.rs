@@ -1,5 +1,6 @@
 //! Both directions, their bounds and their ends.
 
+use std::cell::Cell;
 use std::task::Waker;
 
 use proptest::prelude::*;
@@ -51,11 +52,48 @@ fn an_end_is_read_after_what_was_written_before_it() {
 fn who_drops_an_end_is_noticed_on_both_sides() {
     let (mut one, other) = pipe();
     let mut context = Context::from_waker(Waker::noop());
-    assert!(one.poll_reset(&mut context).is_pending() && one.poll_deaf(&mut context).is_pending());
+    assert!(one.poll_reset(&mut context).is_pending());
     drop(other);
-    assert!(one.poll_reset(&mut context).is_ready() && one.poll_deaf(&mut context).is_ready());
+    assert!(one.poll_reset(&mut context).is_ready());
     assert_eq!(ready(write(&mut one, b"x")), Err(io::ErrorKind::BrokenPipe));
     assert_eq!(ready(read(&mut one, 1)), Err(io::ErrorKind::ConnectionReset));
+}
+
+/// Answers once, in capitals, and counts its polls.
+async fn answer(mut end: End, polls: Rc<Cell<usize>>) {
+    let bytes = std::future::poll_fn(|context| {
+        polls.set(polls.get() + 1);
+        end.poll_take(context)
+    });
+    let bytes = bytes.await.unwrap();
+    assert_eq!(ready(write(&mut end, &bytes.to_ascii_uppercase())), Ok(bytes.len()));
+    end.finish();
+}
+
+#[test]
+fn what_is_driven_answers_as_soon_as_it_is_read() {
+    let (one, other) = pipe();
+    let polls = Rc::<Cell<usize>>::default();
+    let mut one = one.drive(answer(other, Rc::clone(&polls)));
+    assert!(read(&mut one, 8).is_pending());
+    assert_eq!(ready(write(&mut one, b"hello")), Ok(5));
+    assert_eq!(polls.get(), 1, "what is written waits for a flush, or for room");
+    assert_eq!(ready(read(&mut one, 8)), Ok(b"HELLO".to_vec()));
+    assert_eq!(ready(read(&mut one, 8)), Ok(Vec::new()));
+    assert_eq!((polls.get(), Rc::strong_count(&polls)), (2, 1));
+}
+
+#[test]
+fn what_is_driven_makes_room_and_goes_with_its_end() {
+    let (one, other) = pipe();
+    let polls = Rc::<Cell<usize>>::default();
+    let mut one = one.drive(answer(other, Rc::clone(&polls)));
+    assert_eq!(ready(write(&mut one, &[b'x'; 2 * BYTES_MAX])), Ok(BYTES_MAX));
+    assert_eq!(ready(write(&mut one, b"y")), Err(io::ErrorKind::BrokenPipe), "it read but once");
+    assert_eq!(polls.get(), 1);
+    let (two, other) = pipe();
+    drop(two.drive(answer(other, Rc::clone(&polls))));
+    assert_eq!(Rc::strong_count(&polls), 1);
 }
 
 proptest! {

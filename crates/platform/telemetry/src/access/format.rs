@@ -100,6 +100,7 @@ fn json(record: &AccessRecord, line: &mut String) {
     object.text("client", &record.client.to_canonical().to_string());
     object.text_if("client_name", record.client_name.as_deref());
     object.text_if("class", record.class.map(Class::name));
+    object.text_if("user", record.user.as_deref());
     object.text("peer", &record.peer.to_string());
     object.text("method", &record.method);
     object.text_if("host", record.host.as_deref());
@@ -131,10 +132,12 @@ fn json(record: &AccessRecord, line: &mut String) {
     object.close();
 }
 
-/// The combined format: `client - - [time] "request" status bytes "referer" "user agent"`.
+/// The combined format: `client - user [time] "request" status bytes "referer" "user agent"`.
 fn clf(record: &AccessRecord, line: &mut String) {
     push(line, record.client.to_canonical());
-    line.push_str(" - - [");
+    line.push_str(" - ");
+    push_user(line, record.user.as_deref());
+    line.push_str(" [");
     push(line, timestamp(record.at).strftime("%d/%b/%Y:%H:%M:%S +0000"));
     line.push_str("] \"");
     push_clf(line, &record.method);
@@ -153,6 +156,26 @@ fn clf(record: &AccessRecord, line: &mut String) {
         line.push_str(" \"");
         push_clf(line, field.as_deref().unwrap_or("-"));
         line.push('"');
+    }
+}
+
+/// The only field of this format without quotes: nothing in it may look like the next.
+fn push_user(line: &mut String, user: Option<&str>) {
+    let start = line.len();
+    push_clf(line, user.unwrap_or_default());
+    let written = line.split_off(start);
+    match written.as_str() {
+        "" => line.push('-'),
+        "-" => line.push_str("\\x2D"),
+        _ => {
+            for character in written.chars() {
+                match character {
+                    ' ' => line.push_str("\\x20"),
+                    '[' => line.push_str("\\x5B"),
+                    _ => line.push(character),
+                }
+            }
+        }
     }
 }
 
@@ -227,6 +250,7 @@ fn ecs_request(record: &AccessRecord, object: &mut Object<'_>) {
         object.text("url.path", path);
         object.text_if("url.query", query);
     }
+    object.text_if("user.name", record.user.as_deref());
     object.text_if("user_agent.original", record.user_agent.as_deref());
 }
 
@@ -256,6 +280,7 @@ mod tests {
             client: "203.0.113.7".parse().unwrap(),
             client_name: Some("partner".into()),
             class: Some(Class::Important),
+            user: Some("al \"x\"[".to_owned()),
             peer: "[::ffff:192.0.2.1]:50000".parse().unwrap(),
             method: "GET".to_owned(),
             host: Some("example.org:8080".to_owned()),
@@ -296,6 +321,7 @@ mod tests {
             client: "2001:db8::1".parse().unwrap(),
             client_name: None,
             class: None,
+            user: None,
             peer: "[2001:db8::1]:1".parse().unwrap(),
             method: "-".to_owned(),
             host: None,
@@ -329,7 +355,7 @@ mod tests {
             AccessLogFormat::Json,
             &full(),
             concat!(
-                r#"{"time":"2026-01-02T03:04:05.678Z","client":"203.0.113.7","client_name":"partner","class":"important","peer":"[::ffff:192.0.2.1]:50000","method":"GET","#,
+                r#"{"time":"2026-01-02T03:04:05.678Z","client":"203.0.113.7","client_name":"partner","class":"important","user":"al \"x\"[","peer":"[::ffff:192.0.2.1]:50000","method":"GET","#,
                 r#""host":"example.org:8080","target":"/a b?q=\u001b[31m\"","protocol":"HTTP/1.1","status":502,"reason":"connect_failed","#,
                 r#""route":"api","pool":"web","server":"127.0.0.1:3001","attempts":2,"request_id":"r1","#,
                 r#""trace_id":"4bf92f3577b34da6a3ce929d0e0e4736","user_agent":"curl/8\r\n","referer":"http://x/\\","bytes_in":10,"bytes_out":2326,"#,
@@ -351,7 +377,7 @@ mod tests {
         check(
             AccessLogFormat::Clf,
             &full(),
-            r#"203.0.113.7 - - [02/Jan/2026:03:04:05 +0000] "GET /a b?q=\x1B[31m\" HTTP/1.1" 502 2326 "http://x/\\" "curl/8\x0D\x0A""#,
+            r#"203.0.113.7 - al\x20\"x\"\x5B [02/Jan/2026:03:04:05 +0000] "GET /a b?q=\x1B[31m\" HTTP/1.1" 502 2326 "http://x/\\" "curl/8\x0D\x0A""#,
         );
         check(
             AccessLogFormat::Clf,
@@ -371,7 +397,7 @@ mod tests {
                 r#""event.duration":3000001,"client.ip":"203.0.113.7","source.ip":"192.0.2.1","source.port":50000,"http.version":"1.1","#,
                 r#""http.request.id":"r1","http.request.method":"GET","http.request.referrer":"http://x/\\","http.request.body.bytes":10,"#,
                 r#""http.response.body.bytes":2326,"http.response.status_code":502,"url.domain":"example.org","url.port":8080,"#,
-                r#""url.original":"/a b?q=\u001b[31m\"","url.path":"/a b","url.query":"q=\u001b[31m\"","user_agent.original":"curl/8\r\n","#,
+                r#""url.original":"/a b?q=\u001b[31m\"","url.path":"/a b","url.query":"q=\u001b[31m\"","user.name":"al \"x\"[","user_agent.original":"curl/8\r\n","#,
                 r#""trace.id":"4bf92f3577b34da6a3ce929d0e0e4736","tls.version_protocol":"tls","tls.version":"1.3","tls.client.server_name":"example.org","#,
                 r#""destination.ip":"127.0.0.1","destination.port":3001,"tidegate.client":"partner","tidegate.class":"important","tidegate.route":"api","tidegate.pool":"web","tidegate.attempts":2,"#,
                 r#""tidegate.head_us":5,"tidegate.waited_us":700,"tidegate.pick_us":0,"tidegate.connect_us":300,"tidegate.first_byte_us":2000,"tidegate.configuration":"7"}"#,

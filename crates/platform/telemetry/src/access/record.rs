@@ -17,6 +17,8 @@ pub struct AccessRecord {
     pub client_name: Option<Name>,
     /// How important it was taken to be; absent where it did not get so far.
     pub class: Option<Class>,
+    /// Who was authenticated, if the route asks for that.
+    pub user: Option<String>,
     /// The other end of the connection.
     pub peer: SocketAddr,
     /// The method.

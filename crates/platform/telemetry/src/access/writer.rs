@@ -272,6 +272,7 @@ mod tests {
             client: "192.0.2.1".parse().unwrap(),
             client_name: None,
             class: None,
+            user: None,
             peer: "192.0.2.1:1".parse().unwrap(),
             method: "GET".to_owned(),
             host: None,

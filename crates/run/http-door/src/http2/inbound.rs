@@ -1,4 +1,4 @@
-//! HTTP/2 from a client: one task drives the connection, one more serves each stream.
+//! HTTP/2 from a client: one task drives the connection and serves its streams.
 //!
 //! What the library (h2 0.4.20) bounds by itself, and how it is set here: streams at once, and
 //! those reset before they were looked at; the size of a header list (four times its limit ends
@@ -12,22 +12,24 @@
 //! in flight end, and no others begin.
 
 use std::cell::RefCell;
+use std::future::Future;
 use std::rc::Rc;
 use std::task::{Context, Poll};
 use std::time::Duration;
 
 use bytes::Bytes;
-use h2::Reason;
-use h2::server::{Builder, Connection};
+use h2::server::{Builder, Connection, SendResponse};
+use h2::{Reason, RecvStream};
+use http::Request;
 use model::configuration::{Http2, Listener, ListenerProtocol};
 use net::clock;
 use net::socket::Stream;
 use net::timer::Deadline;
-use tokio::task::JoinSet;
 
 use super::carrier::Carrier;
 use super::frames::{Flood, Meter, PREFACE};
 use super::stream::{self, Shared};
+use super::streams::Streams;
 use crate::connection::{self, Client};
 use crate::idle::Seat;
 use crate::worker::{ListenerCell, Worker};
@@ -43,6 +45,8 @@ const SEND_BYTES_MAX: usize = 32 * 1024;
 const STREAM_ERRORS_MAX: usize = 200;
 /// The size of a field that HTTP/2 counts besides name and value (RFC 9113, section 6.5.2).
 const FIELD_OVERHEAD: usize = 32;
+/// Turns that streams and frames take before other connections have theirs.
+const TURNS_MAX: usize = 4;
 /// How long a client that was told to leave, and has no stream open, has to agree: a round trip.
 const LEAVE_TIME: Duration = Duration::from_millis(500);
 
@@ -102,7 +106,8 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut client: Client) {
         shared,
         frames,
         meter,
-        streams: JoinSet::new(),
+        streams: Streams::new(),
+        begin: stream::serve,
         deadline: client.deadline,
         phase: Phase::New,
         seat: None,
@@ -114,13 +119,21 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut client: Client) {
     drop(frames);
     let makes_room = seat.as_ref().is_some_and(Seat::is_called);
     drop(seat);
-    if let Some(stream) = Rc::into_inner(stream)
-        && !makes_room
-    {
-        connection::linger(&worker, &mut stream.into_inner(), &deadline).await;
-    }
+    let linger = async {
+        if let Some(stream) = Rc::into_inner(stream)
+            && !makes_room
+        {
+            connection::linger(&worker, &mut stream.into_inner(), &deadline).await;
+        }
+    };
     // Their walks find the client gone; the connection's place is free once they have ended.
-    while streams.join_next().await.is_some() {}
+    let last_turns = std::future::poll_fn(|context| {
+        streams.turn();
+        streams.take_frames_woken();
+        streams.rest(context);
+        if streams.is_empty() { Poll::Ready(()) } else { Poll::Pending }
+    });
+    tokio::join!(linger, last_turns);
 }
 
 fn builder(listener: &Listener, http2: Http2) -> Builder {
@@ -152,11 +165,15 @@ enum Phase {
     Leaving,
 }
 
-struct Driver<'c> {
+/// Serves one stream to its end.
+type Begin<F> = fn(Shared, Request<RecvStream>, SendResponse<Bytes>) -> F;
+
+struct Driver<'c, F> {
     shared: Shared,
     frames: Connection<Carrier, Bytes>,
     meter: Rc<RefCell<Meter>>,
-    streams: JoinSet<()>,
+    streams: Streams<F>,
+    begin: Begin<F>,
     /// Always armed, so that the task is woken when the listener closes.
     deadline: Deadline,
     phase: Phase,
@@ -168,14 +185,21 @@ struct Driver<'c> {
     closing: bool,
 }
 
-impl<'c> Driver<'c> {
+impl<'c, F: Future<Output = ()>> Driver<'c, F> {
     /// Ready once the connection is over.
     fn poll(&mut self, context: &mut Context<'_>, listener: &'c ListenerCell) -> Poll<()> {
+        let polled = self.poll_phases(context, listener);
+        if polled.is_pending() {
+            self.streams.rest(context);
+        }
+        polled
+    }
+
+    fn poll_phases(&mut self, context: &mut Context<'_>, listener: &'c ListenerCell) -> Poll<()> {
         loop {
-            if self.poll_frames(context).is_ready() {
+            if self.poll_turns().is_ready() {
                 return Poll::Ready(());
             }
-            while let Poll::Ready(Some(_)) = self.streams.poll_join_next(context) {}
             if self.shared.worker.accepts_no_more(listener) && !self.leaving {
                 self.leave();
                 continue;
@@ -206,8 +230,24 @@ impl<'c> Driver<'c> {
         }
     }
 
+    /// What streams have to say is sent with the frames, and new ones begin, until nobody has
+    /// anything to do; ready once the connection is over.
+    fn poll_turns(&mut self) -> Poll<()> {
+        for _ in 0..TURNS_MAX {
+            if !self.streams.turn() {
+                break;
+            }
+            if self.streams.take_frames_woken() && self.poll_frames().is_ready() {
+                return Poll::Ready(());
+            }
+        }
+        Poll::Pending
+    }
+
     /// Takes in streams; ready once the connection is over.
-    fn poll_frames(&mut self, context: &mut Context<'_>) -> Poll<()> {
+    fn poll_frames(&mut self) -> Poll<()> {
+        let waker = self.streams.frames_waker();
+        let context = &mut Context::from_waker(&waker);
         loop {
             if self.closing {
                 return self.frames.poll_closed(context).map(|_| ());
@@ -235,8 +275,8 @@ impl<'c> Driver<'c> {
                 }
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.shared.worker.metrics.http2_stream();
-                    let stream = stream::serve(self.shared.clone(), request, respond);
-                    self.streams.spawn_local(stream);
+                    let stream = (self.begin)(self.shared.clone(), request, respond);
+                    self.streams.add(stream);
                 }
             }
         }
@@ -246,12 +286,14 @@ impl<'c> Driver<'c> {
     fn leave(&mut self) {
         self.leaving = true;
         self.frames.graceful_shutdown();
+        self.streams.wake_frames();
     }
 
     /// Ends the connection and all of its streams.
     fn close(&mut self, reason: Reason) {
         (self.closing, self.leaving) = (true, true);
         self.frames.abrupt_shutdown(reason);
+        self.streams.wake_frames();
     }
 
     fn current_phase(&self) -> Phase {

@@ -7,9 +7,12 @@
 mod carrier;
 mod download;
 mod frames;
+#[cfg(fuzzing)]
+pub mod fuzzing;
 pub(crate) mod inbound;
 pub(crate) mod outbound;
 mod stream;
+mod streams;
 mod translate;
 pub(crate) mod translate_out;
 mod upload;

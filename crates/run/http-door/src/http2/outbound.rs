@@ -1,8 +1,8 @@
 //! HTTP/2 towards a server: a worker's few connections to it, and streams over them.
 //!
-//! A stream is handed to the walk as a connection of its own: a pipe, behind which a task turns
-//! the walk's HTTP/1.1 into frames and back (`passage`). The connection itself is driven by
-//! another task (`driver`). What is left for this file is which connection takes a stream.
+//! A stream is handed to the walk as a connection of its own: a pipe that drives what turns the
+//! walk's HTTP/1.1 into frames and back (`passage`). The connection itself is driven by a task of
+//! its own (`driver`). What is left for this file is which connection takes a stream.
 //!
 //! Invariants: one shared connection is being opened at a time, and there are never more than the
 //! pool's `idle_max`; no connection has more streams than its server allows, nor more than
@@ -29,6 +29,7 @@ use crate::upstream::{Cut, Fate, ServerConnection, UpstreamTls};
 
 mod driver;
 mod passage;
+mod websocket;
 
 /// Streams on one connection, whatever the server allows: more would wait for each other too
 /// often, for a lost packet stops all of them.
@@ -237,8 +238,7 @@ impl Connection {
         self.state.streams.get() < allowed.min(STREAMS_MAX as usize)
     }
 
-    /// A pipe, with a task at its other end that turns it into a stream, the only one if it is
-    /// `alone`.
+    /// A pipe that drives what turns it into a stream, the only one if it is `alone`.
     fn open_stream(&self, reused: bool, alone: bool) -> ServerConnection {
         let (walk, end) = pipe::pipe();
         let fate: Fate = Rc::default();
@@ -250,8 +250,7 @@ impl Connection {
             alone,
             fate: Rc::clone(&fate),
         };
-        tokio::task::spawn_local(passage::run(end, way, slot));
-        let stream = Stream::Pipe(walk);
+        let stream = Stream::Pipe(walk.drive(passage::run(end, way, slot)));
         ServerConnection { stream, buffer: None, reused, fate: Some(fate) }
     }
 }

@@ -1,6 +1,6 @@
 //! One stream of a client's HTTP/2 connection: a request, its walk, and the response.
 //!
-//! The walk runs in the same task as what feeds it and what reads it, with a pipe between. It
+//! The walk runs in the same place as what feeds it and what reads it, with a pipe between. It
 //! serves one request as if it had come over a connection of its own, and ends with it.
 //! Invariant: when either side is gone the other one learns it: a client that resets the stream
 //! is gone for the walk, and a response that is cut is reset for the client.
@@ -76,7 +76,7 @@ pub(crate) async fn serve(
         respond,
         pipe: Some(near),
     };
-    // On its own in memory: the task is moved before it runs, and the walk is large.
+    // On its own in memory: this is moved before it runs, and the walk is large.
     let mut walk = Box::pin(serve::serve(Rc::clone(&worker), client(&shared, far)));
     let mut walks = true;
     std::future::poll_fn(|context| {

@@ -48,6 +48,10 @@ pub(crate) fn write_request<T>(
 ) -> Result<Body, Untranslatable> {
     let is_websocket = is_websocket(request);
     let fields = request.headers();
+    if is_websocket && fields.contains_key(header::CONTENT_LENGTH) {
+        // What follows is no body (RFC 9110, section 9.3.6), so nothing has this length.
+        return Err(Untranslatable);
+    }
     let body = match fields.get(header::CONTENT_LENGTH) {
         _ if is_websocket => Body::Tunnel,
         _ if ends => Body::None,
@@ -169,6 +173,26 @@ pub(crate) fn write_trailers(
     Ok(())
 }
 
+/// True for a field whose value comes once and never again. The library keeps it out of the table
+/// of fields that were sent (it is a literal that is never indexed, RFC 7541, section 6.2.3): there
+/// it would push out those that come again, and be compared with all of its kind before.
+pub(crate) fn is_unique(kind: HeaderKind) -> bool {
+    kind == HeaderKind::XRequestId
+}
+
+/// The name of a field, whose kind is known; `None` when it is no name. The names that the door
+/// itself writes into heads are there already: any other that `http` does not know is a copy.
+#[expect(clippy::wildcard_enum_match_arm, reason = "any other is made from its text")]
+pub(crate) fn field_name(kind: HeaderKind, text: &[u8]) -> Option<HeaderName> {
+    match kind {
+        HeaderKind::XForwardedFor => Some(const { HeaderName::from_static("x-forwarded-for") }),
+        HeaderKind::XForwardedHost => Some(const { HeaderName::from_static("x-forwarded-host") }),
+        HeaderKind::XForwardedProto => Some(const { HeaderName::from_static("x-forwarded-proto") }),
+        HeaderKind::XRequestId => Some(const { HeaderName::from_static("x-request-id") }),
+        _ => HeaderName::from_bytes(text).ok(),
+    }
+}
+
 /// The response whose head is `head`, parsed from `bytes`, as the walk wrote it. The values keep
 /// `bytes`, without a copy. A 101 becomes the 200 that opens a WebSocket.
 ///
@@ -185,15 +209,15 @@ pub(crate) fn response(head: &ResponseHead, bytes: &Bytes) -> Result<Response<()
         if field.hop_by_hop {
             continue;
         }
-        let name =
-            HeaderName::from_bytes(field.name.of(bytes)).map_err(|_invalid| Untranslatable)?;
+        let name = field_name(field.kind, field.name.of(bytes)).ok_or(Untranslatable)?;
         if opens_tunnel
             && (name == header::SEC_WEBSOCKET_ACCEPT || field.kind == HeaderKind::ContentLength)
         {
             continue;
         }
         let value = bytes.slice_ref(field.value.of(bytes));
-        let value = HeaderValue::from_maybe_shared(value).map_err(|_invalid| Untranslatable)?;
+        let mut value = HeaderValue::from_maybe_shared(value).map_err(|_invalid| Untranslatable)?;
+        value.set_sensitive(is_unique(field.kind));
         fields.try_append(name, value).map_err(|_too_many| Untranslatable)?;
     }
     Ok(response)

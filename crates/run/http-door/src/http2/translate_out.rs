@@ -11,6 +11,7 @@ use http::header::{self, HeaderMap, HeaderName, HeaderValue};
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_wire::{HeaderKind, RequestHead, may_be_trailer, trailer_fields};
 
+use super::translate::{field_name, is_unique};
 use crate::grpc;
 use crate::heads::{write_decimal, write_field};
 
@@ -64,7 +65,7 @@ pub(crate) fn request(
     for field in &head.headers {
         // The host is the authority by now.
         if !field.hop_by_hop && field.kind != HeaderKind::Host {
-            append(fields, field.name.of(bytes), field.value.of(bytes))?;
+            append(fields, field.kind, field.name.of(bytes), field.value.of(bytes))?;
         }
     }
     if head.header(bytes, HeaderKind::ContentType).is_some_and(grpc::is_grpc) {
@@ -81,14 +82,20 @@ pub(crate) fn request(
 pub(crate) fn request_trailers(lines: &[u8]) -> Result<HeaderMap, Untranslatable> {
     let mut trailers = HeaderMap::new();
     for (name, value) in trailer_fields(lines) {
-        append(&mut trailers, name, value)?;
+        append(&mut trailers, HeaderKind::Other, name, value)?;
     }
     Ok(trailers)
 }
 
-fn append(fields: &mut HeaderMap, name: &[u8], value: &[u8]) -> Result<(), Untranslatable> {
-    let name = HeaderName::from_bytes(name).map_err(|_invalid| Untranslatable)?;
-    let value = HeaderValue::from_bytes(value).map_err(|_invalid| Untranslatable)?;
+fn append(
+    fields: &mut HeaderMap,
+    kind: HeaderKind,
+    name: &[u8],
+    value: &[u8],
+) -> Result<(), Untranslatable> {
+    let name = field_name(kind, name).ok_or(Untranslatable)?;
+    let mut value = HeaderValue::from_bytes(value).map_err(|_invalid| Untranslatable)?;
+    value.set_sensitive(is_unique(kind));
     fields.try_append(name, value).map(|_appended| ()).map_err(|_too_many| Untranslatable)
 }
 
@@ -189,6 +196,14 @@ pub(crate) fn write_trailers(
     Ok(())
 }
 
+/// Looks at each field of a message.
+///
+/// # Errors
+/// [`Untranslatable`] as with [`write_response`].
+pub(crate) fn check_fields(fields: &HeaderMap) -> Result<(), Untranslatable> {
+    fields.iter().try_for_each(|(name, value)| check_field(name, value))
+}
+
 /// The types of `http` hold no line end and no NUL already; that is looked at again here, where it
 /// would matter.
 fn check_field(name: &HeaderName, value: &HeaderValue) -> Result<(), Untranslatable> {
@@ -201,7 +216,7 @@ fn check_field(name: &HeaderName, value: &HeaderValue) -> Result<(), Untranslata
 
 /// A value without the white space around it, which no field may have, but some servers leave
 /// behind a `grpc-message`.
-fn trimmed(value: &HeaderValue) -> &[u8] {
+pub(crate) fn trimmed(value: &HeaderValue) -> &[u8] {
     value.as_bytes().trim_ascii()
 }
 

@@ -12,10 +12,10 @@ use proptest::prelude::*;
 use super::{Encoding, Pump, PumpError};
 
 /// Gives its pieces one by one (an empty one would block once), takes at most `room` bytes.
-struct Scripted {
-    pieces: VecDeque<Vec<u8>>,
-    taken: Vec<u8>,
-    room: usize,
+pub(super) struct Scripted {
+    pub(super) pieces: VecDeque<Vec<u8>>,
+    pub(super) taken: Vec<u8>,
+    pub(super) room: usize,
 }
 
 impl Socket for Scripted {

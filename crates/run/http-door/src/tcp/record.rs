@@ -53,6 +53,7 @@ fn bare(worker: &Worker, view: &View, origin: &Origin) -> AccessRecord {
         client: origin.peer.ip().to_canonical(),
         client_name: None,
         class: None,
+        user: None,
         peer: origin.peer,
         method: "-".to_owned(),
         host: None,

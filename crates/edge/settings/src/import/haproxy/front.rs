@@ -4,7 +4,7 @@
 //! answers alike has routes of its own, for its listeners. A front end that has listeners both
 //! with and without TLS is looked at as two, so that `ssl_fc` is known in each.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 
 use super::super::Files;
 use super::super::writer::{Placed, Value};
@@ -13,14 +13,15 @@ use super::account::Account;
 use super::acl::Facts;
 use super::condition::{Expression, Host, Path};
 use super::global::Global;
-use super::items::{Item, Line};
+use super::items::Line;
 use super::limit::{self, Limit};
 use super::listen::{self, Bind, Shared};
 use super::pool::Table;
 use super::proxy::Proxy;
 use super::replace;
-use super::routes::{self, Action, Route};
+use super::routes::{self, Action, Route, Routes};
 use super::rules::{self, World};
+use super::treatment;
 
 /// Routes of all front ends, at most: as many as the door has.
 const ROUTES_MAX: usize = 10_000;
@@ -78,7 +79,6 @@ pub(super) fn fronts(
         }
         listeners.extend(tables);
     }
-    headers(live, &fronts, account);
     let is_alike = groups.len() == 1;
     let mut names = Names::default();
     let (mut routes, mut limits, mut limit_names) = (Vec::new(), Vec::new(), Names::default());
@@ -118,8 +118,23 @@ fn parts<'p, 's>(
         let rules = rules::rules(proxy, facts(&binds), world, account);
         let possible = rules.iter().filter(|rule| rule.when != Expression::Constant(false));
         asked.extend(possible.map(|rule| rule.item));
-        let routes = routes::routes(&rules).ok().map(|(mut routes, taken)| {
+        let found = routes::routes(&rules).or_else(|too_many| {
+            let mut lost = BTreeSet::new();
+            let fewer = treatment::unconditional(&rules, &mut lost);
+            let found = if lost.is_empty() { Err(too_many) } else { routes::routes(&fewer) };
+            for item in lost.iter().filter(|_| found.is_ok()) {
+                account
+                    .items
+                    .refused(*item, "its conditions are too many to be told apart by routes");
+            }
+            reached.extend(lost);
+            found
+        });
+        let routes = found.ok().map(|Routes { mut routes, taken, failures }| {
             reached.extend(taken);
+            for (item, reason) in failures {
+                account.items.refused(item, reason);
+            }
             routes.iter_mut().for_each(|route| judge_replaced(route, account));
             routes
         });
@@ -159,7 +174,7 @@ fn facts(binds: &[Bind<'_>]) -> Facts {
         [Bind { addresses, .. }] if addresses.len() == 1 => addresses.first().map(|a| a.port()),
         _ => None,
     };
-    Facts { is_tls, port }
+    Facts { is_tls, port, is_known: None }
 }
 
 /// What all are; `None` when they differ, or there are none.
@@ -248,41 +263,6 @@ fn is_forwarding_header(name: &str) -> bool {
         .any(|known| known.eq_ignore_ascii_case(name))
 }
 
-/// `http-request set-header`: the door writes the forwarding headers, and no other.
-fn headers(live: &[&Proxy<'_>], fronts: &[Front<'_, '_>], account: &mut Account) {
-    let mut binds: BTreeMap<Item, Vec<bool>> = BTreeMap::new();
-    for front in fronts {
-        let own = binds.entry(front.proxy.section.head.item).or_default();
-        own.extend(front.binds.iter().map(Bind::is_tls));
-    }
-    // A back end has the requests of any.
-    let of_all = common(binds.values().flatten().copied());
-    let lines = live.iter().flat_map(|proxy| {
-        let own = binds.get(&proxy.section.head.item);
-        let is_tls = own.map_or(of_all, |own| common(own.iter().copied()));
-        proxy.all("http-request").map(move |line| (line, is_tls))
-    });
-    for (line, is_tls) in lines {
-        if !matches!(line.text(1), "set-header" | "add-header") {
-            continue;
-        }
-        let asks_tls = line.texts(4).iter().any(|word| word.contains("ssl_fc"));
-        let is_written = match (line.text(2).to_ascii_lowercase().as_str(), line.text(3)) {
-            ("x-forwarded-for", "%[src]" | "%ci") => true,
-            (
-                "x-forwarded-host",
-                "%[req.hdr(host)]" | "%[req.hdr(Host)]" | "%[hdr(host)]" | "%[hdr(Host)]",
-            ) => true,
-            ("x-forwarded-proto", "https") => asks_tls || is_tls == Some(true),
-            ("x-forwarded-proto", "http") => asks_tls || is_tls == Some(false),
-            ("x-forwarded-proto", value) => value.contains("ssl_fc,iif(https,http)"),
-            _ => false,
-        };
-        let reason = "the door changes no header but the forwarding ones";
-        account.result(line.item, if is_written { Ok(()) } else { Err(reason) });
-    }
-}
-
 fn table(route: &Route, listeners: &[String], names: &mut Names, account: &Account) -> Table {
     let place = account.items.place(route.item);
     let mut keys = Vec::new();
@@ -328,6 +308,7 @@ fn table(route: &Route, listeners: &[String], names: &mut Names, account: &Accou
         let to = replace::replaced(&route.path, prefix, to).map(Value::text);
         keys.extend(to.map(|to| ("replace_prefix", to, place.clone())));
     }
+    keys.extend(route.treatment.keys());
     Table { path: vec!["routes".to_owned(), names.unique(&wanted)], place, keys }
 }
 

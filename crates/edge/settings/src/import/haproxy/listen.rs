@@ -26,12 +26,16 @@ const LIBRARY: &str = "the door speaks TLS 1.2 and 1.3 with the cipher suites of
 const SOCKETS: &str = "the door sets its sockets up by itself";
 const UNIX: &str = "it is about Unix sockets";
 const NAMES: &str = "it only names or numbers the listener";
-const CLIENTS: &str = "certificates of clients are not translated: `tls = { clients = { roots = ... } }` asks for them";
+const CLIENTS: &str =
+    "the door follows chains of clients' certificates by itself, and tells nobody its authorities";
+const ERRORS: &str = "the door lets in no client whose certificate has an error";
 const QUIC: &str = "the door speaks HTTP/1.1 and HTTP/2 over TCP";
 
 const OWN: &[Known] = &[
     ("accept-proxy", 0, Own),
     ("alpn", 1, Own),
+    ("ca-file", 1, Own),
+    ("crl-file", 1, Own),
     ("crt", 1, Own),
     ("default-crt", 1, Own),
     ("force-tlsv13", 0, Own),
@@ -48,15 +52,11 @@ const OWN: &[Known] = &[
 const IGNORED: &[Known] = &[
     ("allow-0rtt", 0, Ignored(LIBRARY)),
     ("backlog", 1, Ignored(SOCKETS)),
-    ("ca-file", 1, Ignored(CLIENTS)),
-    ("ca-ignore-err", 1, Ignored(CLIENTS)),
     ("ca-verify-file", 1, Ignored(CLIENTS)),
     ("cc", 1, Ignored(SOCKETS)),
     ("ciphers", 1, Ignored(LIBRARY)),
     ("ciphersuites", 1, Ignored(LIBRARY)),
     ("client-sigalgs", 1, Ignored(LIBRARY)),
-    ("crl-file", 1, Ignored(CLIENTS)),
-    ("crt-ignore-err", 1, Ignored(CLIENTS)),
     ("curves", 1, Ignored(LIBRARY)),
     ("defer-accept", 0, Ignored(SOCKETS)),
     ("ech", 1, Ignored(LIBRARY)),
@@ -105,6 +105,8 @@ const IGNORED: &[Known] = &[
 
 const REFUSED: &[Known] = &[
     ("accept-netscaler-cip", 1, Refused("the door reads no addresses from in front of a request")),
+    ("ca-ignore-err", 1, Refused(ERRORS)),
+    ("crt-ignore-err", 1, Refused(ERRORS)),
     ("ca-sign-file", 1, Refused("the door makes no certificates")),
     ("ca-sign-pass", 1, Refused("the door makes no certificates")),
     ("crt-list", 1, Refused("name the certificates in the listener's `tls.certificates`")),
@@ -328,10 +330,7 @@ fn tls(bind: &Bind<'_>, shared: &Shared<'_>, account: &mut Account) -> Option<Va
                 }
                 account.items.mapped(choice.item);
             }
-            "verify" if choice.value != "none" => {
-                account.items.refused(choice.item, CLIENTS);
-            }
-            "proto" | "maxconn" => {}
+            "proto" | "maxconn" | "verify" | "ca-file" | "crl-file" => {}
             _ => account.items.mapped(choice.item),
         }
     }
@@ -348,6 +347,44 @@ fn tls(bind: &Bind<'_>, shared: &Shared<'_>, account: &mut Account) -> Option<Va
     }
     if options::last(&bind.choices, "strict-sni").is_some() {
         entries.push(("strict_sni".to_owned(), Value::Boolean(true).here()));
+    }
+    let clients = clients(bind, shared.global, account);
+    entries.extend(clients.map(|clients| ("clients".to_owned(), clients.here())));
+    Some(Value::Table(entries))
+}
+
+/// `verify required ca-file FILE`: certificates of clients. Where the authorities are not known
+/// here the door is told of a file that there is not, so that it does not start open.
+fn clients(bind: &Bind<'_>, global: &Global, account: &mut Account) -> Option<Value> {
+    const NO_ROOTS: &str = "name the authorities in a file, in `roots` of the listener's `clients`";
+    let last = |name: &str| options::last(&bind.choices, name);
+    let verify = last("verify");
+    let is_asked = verify.is_some_and(|choice| choice.value != "none");
+    for choice in &bind.choices {
+        match choice.name.as_str() {
+            "ca-file" | "crl-file" if !is_asked => {
+                account.items.ignored(choice.item, "without `verify` nobody is asked");
+            }
+            "ca-file" if choice.value.starts_with('@') => {
+                account.items.refused(choice.item, NO_ROOTS);
+            }
+            "verify" | "ca-file" | "crl-file" => account.items.mapped(choice.item),
+            _ => {}
+        }
+    }
+    let verify = verify.filter(|_| is_asked)?;
+    let roots = last("ca-file").filter(|choice| !choice.value.starts_with('@'));
+    if roots.is_none() {
+        account.items.refused(verify.item, NO_ROOTS);
+    }
+    let file = |choice: &Choice| Value::text(global.authority(&choice.value)).at(&choice.place);
+    let missing = || Value::text("authorities-of-clients.pem").at(&verify.place);
+    let mut entries = vec![("roots".to_owned(), roots.map_or_else(missing, file))];
+    if let Some(list) = last("crl-file") {
+        entries.push(("revocation".to_owned(), Value::Array(vec![file(list)]).here()));
+    }
+    if verify.value == "optional" {
+        entries.push(("required".to_owned(), Value::Boolean(false).here()));
     }
     Some(Value::Table(entries))
 }

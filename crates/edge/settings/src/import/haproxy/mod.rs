@@ -1,7 +1,7 @@
 //! HAProxy's configuration to TOML.
 //!
 //! Files become sections and lines (`section`), lines settings (`proxy`), settings tables
-//! (`pool`, `listen`) and rules (`rules`, `acl`), rules routes (`routes`). A request to HAProxy is
+//! (`pool`, `listen`) and rules (`rules`, `headers`, `acl`), rules routes (`routes`). A request to HAProxy is
 //! decided by the listener it came in at, and by rules in their order; here the most specific
 //! route decides, of those for its listener. So each front end has routes of its own, and those
 //! that answer alike share theirs. Proxies of plain TCP have no routes (`tcp`).
@@ -11,9 +11,11 @@ mod account;
 mod acl;
 mod check;
 mod condition;
+mod criterion;
 mod foreign;
 mod front;
 mod global;
+mod headers;
 mod items;
 mod keywords;
 mod lexer;
@@ -31,7 +33,11 @@ mod section;
 mod server;
 mod settle;
 mod tcp;
+mod tls;
+mod treatment;
 mod units;
+mod users;
+mod value;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
@@ -69,7 +75,8 @@ pub(super) fn import(path: &Path, files: &dyn Files) -> Imported {
         };
         targets.insert(proxy.name().to_owned(), (target, (*proxy).clone()));
     }
-    let world = World { targets };
+    let users = users::userlists(&sections, &mut account);
+    let world = World { targets, users };
     let mut listener_names = Names::default();
     let (mut listeners, routes) =
         front::fronts(&live, &world, (&global, files), &mut listener_names, &mut account);
@@ -80,6 +87,7 @@ pub(super) fn import(path: &Path, files: &dyn Files) -> Imported {
         tcp::tables(&passed, (&global, files), (&mut listener_names, &mut names), &mut account);
     listeners.extend(more_listeners);
     pools.extend(more_pools);
+    users::settle_rest(&world.users, &mut account);
     settle::after(&sections, &mut account);
 
     let mut toml = Toml::default();

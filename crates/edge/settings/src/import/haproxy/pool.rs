@@ -13,6 +13,7 @@ use super::options::Choice;
 use super::protocol;
 use super::proxy::{Proxy, is_keyword};
 use super::server::{self, Server, shared};
+use super::tls;
 use super::units::{number, timeout_ms};
 use crate::finding::Finding;
 
@@ -41,7 +42,7 @@ pub(super) fn pool(
     keys.extend(balance(proxy, &backups, account));
     let checked = check::check(proxy, &servers, account);
     keys.extend(checked.map(|(value, place)| ("check", value, place)));
-    keys.extend(tls(&servers, global, account).map(|value| ("tls", value, head.clone())));
+    keys.extend(tls::tls(&servers, global, account).map(|value| ("tls", value, head.clone())));
     keys.push(("timeouts", timeouts(proxy, client, account), head.clone()));
     keys.extend(retries(proxy, account));
     keys.push(("ejection", ejection(&servers, account), head.clone()));
@@ -231,55 +232,6 @@ pub(super) fn split_argument(text: &str) -> (&str, &str) {
     match text.split_once('(') {
         Some((name, rest)) => (name, rest.strip_suffix(')').unwrap_or(rest)),
         None => (text, ""),
-    }
-}
-
-fn tls(servers: &[Server], global: &Global, account: &mut Account) -> Option<Value> {
-    let on = servers.iter().filter(|server| server.is_on("ssl")).count();
-    let is_mixed = on > 0 && on < servers.len();
-    for choice in servers.iter().flat_map(|server| &server.choices) {
-        match choice.name.as_str() {
-            "ssl" | "no-ssl" if is_mixed => {
-                let reason = "the servers of a pool all have TLS, or none";
-                account.items.refused(choice.item, reason);
-            }
-            "ssl" | "no-ssl" => account.items.mapped(choice.item),
-            "verify" | "ca-file" | "sni" | "verifyhost" if on == 0 => {
-                account.items.ignored(choice.item, "the server has no `ssl`");
-            }
-            _ => {}
-        }
-    }
-    if on == 0 {
-        return None;
-    }
-    let mut entries = Vec::new();
-    let verify = shared(servers, "verify", account);
-    let is_verified = verify.as_ref().map_or(global.verifies_servers, |c| c.value != "none");
-    entries.push(("verify".to_owned(), Value::Boolean(is_verified)));
-    if let Some(choice) = shared(servers, "ca-file", account)
-        && !choice.value.starts_with('@')
-    {
-        entries.push(("roots".to_owned(), Value::text(global.authority(&choice.value))));
-    }
-    let verified = shared(servers, "verifyhost", account).map(|choice| choice.value);
-    let name = server_name(servers, account).or(verified);
-    entries.extend(name.map(|name| ("server_name".to_owned(), Value::text(name))));
-    let entries = entries.into_iter().map(|(key, value)| (key, value.here())).collect();
-    Some(Value::Table(entries))
-}
-
-/// `sni str(NAME)`: only a fixed name is the same for all requests.
-fn server_name(servers: &[Server], account: &mut Account) -> Option<String> {
-    let choice = shared(servers, "sni", account)?;
-    match split_argument(&choice.value) {
-        ("str", name) if !name.is_empty() => Some(name.to_owned()),
-        _ => {
-            account
-                .items
-                .refused(choice.item, "the name sent to a server is the same for all requests");
-            None
-        }
     }
 }
 

@@ -13,6 +13,7 @@ use std::rc::Rc;
 
 use super::condition::{Cell, Expression, Host, Path};
 use super::items::Item;
+use super::treatment::{self, Failures, Treat, Treatment};
 
 /// Cells of one set of rules, at most.
 const CELLS_MAX: usize = 2_000;
@@ -70,10 +71,12 @@ pub(super) enum Then {
     Act(Action),
     /// Goes on with other rules; behind them, none of these are asked any more.
     Rules(Rc<Vec<Rule>>),
+    /// Does something to the request or its answer, and goes on with the next rule.
+    Treat(Treat),
 }
 
 /// A route that is to be written.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq)]
 pub(super) struct Route {
     /// The hosts; none is any.
     pub(super) hosts: Vec<Host>,
@@ -85,6 +88,8 @@ pub(super) struct Route {
     pub(super) headers: Vec<(String, Option<String>)>,
     /// What is done.
     pub(super) action: Action,
+    /// What is done besides.
+    pub(super) treatment: Treatment,
     /// The line that decided.
     pub(super) item: Item,
 }
@@ -93,21 +98,37 @@ pub(super) struct Route {
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct TooMany;
 
-/// The routes for `rules`, and the items of rules that were ever taken.
-pub(super) fn routes(rules: &[Rule]) -> Result<(Vec<Route>, BTreeSet<Item>), TooMany> {
+/// The routes of a front end.
+#[derive(Debug)]
+pub(super) struct Routes {
+    /// The routes, the narrowest first.
+    pub(super) routes: Vec<Route>,
+    /// The lines of rules that were ever taken.
+    pub(super) taken: BTreeSet<Item>,
+    /// The lines that were left out, and why.
+    pub(super) failures: Failures,
+}
+
+/// The routes for `rules`.
+pub(super) fn routes(rules: &[Rule]) -> Result<Routes, TooMany> {
     let mut named = BTreeSet::new();
     collect(rules, &mut named, &mut MENTIONS_MAX.clone()).ok_or(TooMany)?;
+    let mut failures = treatment::asked_later(rules, &mut MENTIONS_MAX.clone())?;
     let mut decided = Vec::new();
     let mut taken = BTreeSet::new();
     for cell in closure(&named)? {
-        if let Some((action, items)) = decide(rules, &cell) {
-            let item = items.last().copied();
-            taken.extend(items);
-            decided.extend(item.map(|item| (cell, action, item)));
-        }
+        let mut treats = Vec::new();
+        let Some((action, items)) = decide(rules, &cell, &mut treats) else { continue };
+        let item = items.last().copied();
+        taken.extend(items);
+        taken.extend(treats.iter().map(|(_, item)| *item));
+        treats.retain(|(_, item)| !failures.contains_key(item));
+        let is_passed = matches!(action, Action::Pool(_) | Action::Replaced { .. });
+        let treatment = Treatment::of(&treats, is_passed, &mut failures);
+        decided.extend(item.map(|item| (cell, (action, treatment), item)));
     }
     decided.sort_by_cached_key(|(cell, _, _)| (cell.depth(), cell.clone()));
-    Ok((written(needed(decided)), taken))
+    Ok(Routes { routes: written(needed(decided)), taken, failures })
 }
 
 fn collect(rules: &[Rule], into: &mut BTreeSet<Cell>, rest: &mut usize) -> Option<()> {
@@ -142,20 +163,28 @@ fn closure(named: &BTreeSet<Cell>) -> Result<BTreeSet<Cell>, TooMany> {
     Ok(cells)
 }
 
-/// The action for the requests of a cell, and the items of the rules that led there.
-fn decide(rules: &[Rule], cell: &Cell) -> Option<(Action, Vec<Item>)> {
-    let rule = rules.iter().find(|rule| rule.when.holds(cell))?;
-    match &rule.then {
-        Then::Act(action) => Some((action.clone(), vec![rule.item])),
-        Then::Rules(inner) => {
-            let (action, mut items) = decide(inner, cell)?;
-            items.insert(0, rule.item);
-            Some((action, items))
+/// The action for the requests of a cell, and the items of the rules that led there; what is done
+/// to them on the way is added to `treats`.
+fn decide<'r>(
+    rules: &'r [Rule],
+    cell: &Cell,
+    treats: &mut Vec<(&'r Treat, Item)>,
+) -> Option<(Action, Vec<Item>)> {
+    for rule in rules.iter().filter(|rule| rule.when.holds(cell)) {
+        match &rule.then {
+            Then::Treat(treat) => treats.push((treat, rule.item)),
+            Then::Act(action) => return Some((action.clone(), vec![rule.item])),
+            Then::Rules(inner) => {
+                let (action, mut items) = decide(inner, cell, treats)?;
+                items.insert(0, rule.item);
+                return Some((action, items));
+            }
         }
     }
+    None
 }
 
-type Decided = (Cell, Action, Item);
+type Decided = (Cell, (Action, Treatment), Item);
 
 /// Leaves out what the wider cells before it answer for alike. `decided` is sorted widest first.
 fn needed(decided: Vec<Decided>) -> Vec<Decided> {
@@ -174,13 +203,16 @@ fn needed(decided: Vec<Decided>) -> Vec<Decided> {
 /// Puts cells together that differ in their hosts or methods only, the narrowest first.
 fn written(kept: Vec<Decided>) -> Vec<Route> {
     let mut routes: Vec<Route> = Vec::new();
-    for (cell, action, item) in kept.into_iter().rev() {
+    for (cell, (action, treatment), item) in kept.into_iter().rev() {
         let Cell { host, path, method, headers } = cell;
         let headers: Vec<_> = headers.into_iter().collect();
         let hosts: Vec<Host> = (host != Host::Any).then_some(host).into_iter().collect();
         let methods: Vec<String> = method.into_iter().collect();
         let same = routes.iter_mut().find(|route| {
-            let alike = route.path == path && route.headers == headers && route.action == action;
+            let alike = route.path == path
+                && route.headers == headers
+                && route.action == action
+                && route.treatment == treatment;
             let is_plain = route.methods.is_empty() && methods.is_empty() && headers.is_empty();
             let kind = |hosts: &[Host]| hosts.first().map(|host| matches!(host, Host::Exact(_)));
             let is_more_hosts = is_plain && !hosts.is_empty() && kind(&route.hosts) == kind(&hosts);
@@ -193,7 +225,9 @@ fn written(kept: Vec<Decided>) -> Vec<Route> {
                 route.hosts.extend(hosts.into_iter().filter(|_| methods.is_empty()));
                 route.methods.extend(methods);
             }
-            None => routes.push(Route { hosts, path, methods, headers, action, item }),
+            None => {
+                routes.push(Route { hosts, path, methods, headers, action, treatment, item });
+            }
         }
     }
     routes
@@ -204,6 +238,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::super::items::Items;
+    use super::super::treatment::{Change, Phase};
     use super::*;
 
     /// One request: host, path, method, value of the header `x`.
@@ -225,7 +260,7 @@ mod tests {
     }
 
     /// What the door does: of the routes that match, the first by rank, then by order.
-    fn served(routes: &[Route], request: Request) -> Option<&Action> {
+    fn served(routes: &[Route], request: Request) -> Option<(&Action, &Treatment)> {
         let of = |route: &Route, host: Host, method: Option<String>| Cell {
             host,
             path: route.path.clone(),
@@ -244,7 +279,7 @@ mod tests {
                 .flat_map(|host| {
                     methods.iter().map(|method| of(route, host.clone(), method.clone()))
                 })
-                .map(move |cell| (cell, &route.action))
+                .map(move |cell| (cell, (&route.action, &route.treatment)))
                 .collect::<Vec<_>>()
         });
         let matching = all.filter(|(cell, _)| cell.takes(&self::cell(request)));
@@ -283,17 +318,40 @@ mod tests {
         })
     }
 
+    /// Every other rule changes a header of answers.
     fn rules() -> impl Strategy<Value = Vec<Rule>> {
-        let item = Items::default().add("rule", crate::import::Place { file: 0, span: 0..0 });
-        prop::collection::vec((expression(), 0..4_u8), 0..6).prop_map(move |rules| {
-            let last = (Expression::Constant(true), 9);
+        let place = crate::import::Place { file: 0, span: 0..0 };
+        let item = Items::default().add("rule", place.clone());
+        prop::collection::vec((expression(), 0..4_u8, any::<bool>()), 0..6).prop_map(move |rules| {
+            let last = (Expression::Constant(true), 9, false);
             let all = rules.into_iter().chain([last]);
-            all.map(|(when, pool)| {
-                let then = Then::Act(Action::Pool(pool.to_string()));
+            all.map(|(when, number, is_header)| {
+                let then = if is_header {
+                    let (phase, change) = (Phase::Response, Change::Set(number.to_string()));
+                    let (name, place) = ("x-set".to_owned(), place.clone());
+                    Then::Treat(Treat::Header { phase, is_back: false, change, name, place })
+                } else {
+                    Then::Act(Action::Pool(number.to_string()))
+                };
                 Rule { when, then, item }
             })
             .collect()
         })
+    }
+
+    /// What HAProxy does: each rule that holds, up to the first that ends the request.
+    fn asked(rules: &[Rule], request: Request) -> Option<(&Action, Treatment)> {
+        let mut treats = Vec::new();
+        for rule in rules.iter().filter(|rule| rule.when.holds(&cell(request))) {
+            match &rule.then {
+                Then::Treat(treat) => treats.push((treat, rule.item)),
+                Then::Act(action) => {
+                    return Some((action, Treatment::of(&treats, true, &mut Failures::new())));
+                }
+                Then::Rules(_) => unreachable!("none is made"),
+            }
+        }
+        None
     }
 
     proptest! {
@@ -301,16 +359,13 @@ mod tests {
 
         #[test]
         fn routes_answer_as_the_rules_in_their_order(rules in rules()) {
-            let (routes, _) = routes(&rules).expect("they are few");
+            let Routes { routes, .. } = routes(&rules).expect("they are few");
             for host in HOSTS {
                 for path in PATHS {
                     for (method, value) in METHODS.iter().zip(VALUES.iter().cycle()) {
                         let request = (host, path, *method, *value);
-                        let first = rules.iter().find(|rule| rule.when.holds(&cell(request)));
-                        let wanted = first.map(|rule| match &rule.then {
-                            Then::Act(action) => action,
-                            Then::Rules(_) => unreachable!("none is made"),
-                        });
+                        let wanted = asked(&rules, request);
+                        let wanted = wanted.as_ref().map(|(action, treatment)| (*action, treatment));
                         prop_assert_eq!(served(&routes, request), wanted, "{:?} {:#?}", request, routes);
                     }
                 }

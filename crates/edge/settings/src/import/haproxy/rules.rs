@@ -10,11 +10,14 @@ use std::rc::Rc;
 use super::account::Account;
 use super::acl::{Acls, Facts};
 use super::condition::{Cell, Expression, Path};
+use super::headers::{self, Side};
 use super::items::Line;
 use super::proxy::Proxy;
 use super::replace;
 use super::routes::{Action, Rule, Then};
+use super::treatment::Phase;
 use super::units::number;
+use super::users::Userlists;
 
 /// Rules of one kind in one proxy, at most; what is beyond is refused.
 const RULES_MAX: usize = 2_000;
@@ -33,6 +36,8 @@ pub(super) enum Target {
 pub(super) struct World<'s> {
     /// Every proxy with servers, by name.
     pub(super) targets: BTreeMap<String, (Target, Proxy<'s>)>,
+    /// The lists of users, by name.
+    pub(super) users: Userlists,
 }
 
 /// The rules of a front end. The last one always holds.
@@ -65,12 +70,14 @@ pub(super) fn rules(
     let item = proxy.section.head.item;
     behind.push(Rule { when: always(), then: Then::Act(unavailable), item });
     let mut rules: Vec<Rule> = monitor(proxy, account).into_iter().collect();
-    rules.extend(requests(proxy, &acls, behind, account));
+    let side = Side { is_back: false };
+    rules.extend(requests(proxy, (&acls, side), behind, world, account));
     acls.settle(proxy.lines(), &mut account.items);
     rules
 }
 
-fn always() -> Expression {
+/// A condition that always holds.
+pub(super) fn always() -> Expression {
     Expression::Constant(true)
 }
 
@@ -92,7 +99,13 @@ fn monitor(proxy: &Proxy<'_>, account: &mut Account) -> Option<Rule> {
 }
 
 /// `http-request` and `redirect` of a proxy, and what comes `behind` them.
-fn requests(proxy: &Proxy<'_>, acls: &Acls, behind: Vec<Rule>, account: &mut Account) -> Vec<Rule> {
+fn requests(
+    proxy: &Proxy<'_>,
+    (acls, side): (&Acls, Side),
+    behind: Vec<Rule>,
+    world: &World<'_>,
+    account: &mut Account,
+) -> Vec<Rule> {
     let mut redirects = Vec::new();
     for line in proxy.all("redirect").take(RULES_MAX) {
         let rule = redirect(line, 1).and_then(|(action, condition)| {
@@ -102,7 +115,7 @@ fn requests(proxy: &Proxy<'_>, acls: &Acls, behind: Vec<Rule>, account: &mut Acc
     }
     redirects.extend(behind);
     let behind = Rc::new(redirects);
-    let mut rules = Vec::new();
+    let mut rules = headers::answers(proxy, side, acls, account);
     let is_left = |line: &&Line| is_own(line) && !account.items.is_limit(line.item);
     let lines: Vec<&Line> = proxy.all("http-request").filter(is_left).take(RULES_MAX).collect();
     for line in lines {
@@ -115,7 +128,15 @@ fn requests(proxy: &Proxy<'_>, acls: &Acls, behind: Vec<Rule>, account: &mut Acc
                 rules.extend(account.result(line.item, rule));
                 continue;
             }
-            _ => continue,
+            "auth" => {
+                rules.extend(headers::ask(proxy, line, (acls, &world.users), account));
+                continue;
+            }
+            _ => {
+                let rule = headers::header(line, Phase::Request, side, acls, account);
+                rules.extend(account.result(line.item, rule).flatten());
+                continue;
+            }
         };
         let rule = acted.and_then(|(action, condition)| {
             rule(line, condition, Then::Act(action), acls, account)
@@ -127,7 +148,8 @@ fn requests(proxy: &Proxy<'_>, acls: &Acls, behind: Vec<Rule>, account: &mut Acc
 }
 
 fn is_own(line: &Line) -> bool {
-    matches!(line.text(1), "deny" | "return" | "redirect" | "allow")
+    matches!(line.text(1), "deny" | "return" | "redirect" | "allow" | "auth")
+        || headers::is_header(line)
 }
 
 /// `allow` skips the other `http-request` rules.
@@ -142,13 +164,14 @@ fn allow(
 }
 
 /// The index of `if` or `unless` from word `from` on, or the end.
-fn condition_start(line: &Line, from: usize) -> usize {
+pub(super) fn condition_start(line: &Line, from: usize) -> usize {
     let found =
         line.words.iter().skip(from).position(|word| matches!(word.text.as_str(), "if" | "unless"));
     found.map_or(line.words.len(), |index| from + index)
 }
 
-fn rule(
+/// What a line does, when its condition from word `condition` on holds.
+pub(super) fn rule(
     line: &Line,
     condition: usize,
     then: Then,
@@ -197,7 +220,8 @@ fn backend(
     }
     let acls = Acls::read(proxy.lines(), facts);
     let behind = replaced.into_iter().chain([servers.clone()]).collect();
-    let rules = requests(proxy, &acls, behind, account);
+    let side = Side { is_back: true };
+    let rules = requests(proxy, (&acls, side), behind, world, account);
     acls.settle(proxy.lines(), &mut account.items);
     Ok(if rules.len() == 1 { servers.then } else { Then::Rules(Rc::new(rules)) })
 }

@@ -27,6 +27,7 @@ const OWN: &[Known] = &[
     ("ca-file", 1, Own),
     ("check", 0, Own),
     ("check-send-proxy", 0, Own),
+    ("crt", 1, Own),
     ("disabled", 0, Own),
     ("enabled", 0, Own),
     ("error-limit", 1, Own),
@@ -124,7 +125,6 @@ const IGNORED: &[Known] = &[
     ("no-check-sni-auto", 0, Ignored(LIBRARY)),
 ];
 
-const OWN_CERTIFICATE: &str = "not translated: write `tls = { certificate = { certificate = ..., key = ... } }` into the pool";
 const REFUSED: &[Known] = &[
     ("addr", 1, Refused(CHECKED_BY_TRAFFIC)),
     ("agent-addr", 1, Refused(AGENT)),
@@ -136,7 +136,6 @@ const REFUSED: &[Known] = &[
     ("check-proto", 1, Refused("a check speaks what the pool speaks")),
     ("check-via-socks4", 0, Refused("the door dials servers itself")),
     ("crl-file", 1, Refused("the door reads no revocation lists of servers")),
-    ("crt", 1, Refused(OWN_CERTIFICATE)),
     ("force-sslv3", 0, Refused(LIBRARY)),
     ("force-tlsv10", 0, Refused(LIBRARY)),
     ("force-tlsv11", 0, Refused(LIBRARY)),

@@ -4,15 +4,16 @@
 //! `proxy_pass`. Where the door cannot ask that question it answers 403: a site must not become
 //! open by being imported. Where it cannot do what nginx does it answers 501.
 
-use std::collections::BTreeMap;
+use std::rc::Rc;
 
 use super::forward::{constant, cut};
+use super::guard::Guard;
 use super::level::Level;
-use super::location::Location;
+use super::location::{Location, Locations};
 use super::pool::Pools;
 use super::server::{Condition, Server};
-use super::site::Site;
-use super::target::variables;
+use super::site::{Keys, Site};
+use super::target::{expanded, variables};
 use super::tree::Node;
 use super::upstream::Upstreams;
 use crate::finding::quote;
@@ -24,9 +25,21 @@ pub(super) const SCHEME: &str = "\u{1}";
 /// What is answered.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Answer {
-    Redirect { status: u16, location: String },
-    Respond { status: u16, body: String, content_type: String },
-    Forward { pool: String, replace_prefix: Option<String> },
+    Redirect {
+        status: u16,
+        location: String,
+    },
+    Respond {
+        status: u16,
+        body: String,
+        content_type: String,
+    },
+    /// `host` is what nginx calls the servers.
+    Forward {
+        pool: String,
+        replace_prefix: Option<String>,
+        host: String,
+    },
 }
 
 /// What is done, where that is said, and what a reader should know.
@@ -35,11 +48,13 @@ pub(super) struct Action {
     pub(super) answer: Answer,
     pub(super) place: Place,
     pub(super) notes: Vec<String>,
+    /// What is done to requests and answers besides, as keys of the route.
+    pub(super) keys: Keys,
 }
 
 impl Action {
     fn new(answer: Answer, place: &Place) -> Self {
-        Self { answer, place: place.clone(), notes: Vec::new() }
+        Self { answer, place: place.clone(), notes: Vec::new(), keys: Keys::new() }
     }
 
     /// An answer of nothing but a status.
@@ -108,9 +123,10 @@ impl<'t> Context<'_, 't> {
             let asked = condition(node).filter(|_| conditions.len() < CONDITIONS_MAX);
             let action = asked.and_then(|condition| Some((condition, self.first(&level, None)?)));
             match action {
-                Some(found) if is_final(&found.1) => {
+                Some((condition, action)) if is_final(&action) => {
                     self.site.mapped(node);
-                    conditions.push(found);
+                    let action = self.treated(action, &level, Guard::default());
+                    conditions.push((condition, action));
                 }
                 _ => self.site.refuse_all(
                     node,
@@ -124,9 +140,17 @@ impl<'t> Context<'_, 't> {
 
     /// What the server does with every request, before it looks for a location.
     pub(super) fn whole(&mut self) -> Option<Action> {
-        let level = std::rc::Rc::clone(&self.server.level);
-        let action = self.first(&level, None)?;
-        is_final(&action).then_some(action)
+        let level = Rc::clone(&self.server.level);
+        let action = self.first(&level, None).filter(is_final)?;
+        Some(self.treated(action, &level, Guard::default()))
+    }
+
+    /// What is left when no location takes a request: nginx looks for a file.
+    pub(super) fn rest(&mut self) -> Action {
+        let level = Rc::clone(&self.server.level);
+        let action = Action::status(404, &self.server.place)
+            .note("no location takes what is left; nginx looks for a file");
+        self.treated(action, &level, Guard::default())
     }
 
     /// Says of all locations that the server answers before them.
@@ -172,54 +196,68 @@ impl<'t> Context<'_, 't> {
     }
 
     /// What a location does.
-    pub(super) fn action(
+    pub(super) fn action(&mut self, location: &Location<'t>, locations: &Locations<'t>) -> Action {
+        let (action, level, guard) = self.decided(location, locations, true);
+        self.treated(action, &level, guard)
+    }
+
+    /// What a location does, the level that holds for it, and how it is guarded. `follows`: whether
+    /// it may go on to a named location.
+    fn decided(
         &mut self,
         location: &Location<'t>,
-        named: &BTreeMap<&'t str, Location<'t>>,
-    ) -> Action {
+        locations: &Locations<'t>,
+        follows: bool,
+    ) -> (Action, Rc<Level<'t>>, Guard) {
         let place = location.node.place.clone();
-        let level = &location.level;
+        let level = Rc::clone(&location.level);
         let mut replace = None;
-        if let Some(action) = self.first(level, Some(location)) {
+        if let Some(action) = self.first(&level, Some(location)) {
             match action.answer {
                 Answer::Forward { replace_prefix, .. } => replace = replace_prefix,
-                Answer::Redirect { .. } | Answer::Respond { .. } => return action,
+                Answer::Redirect { .. } | Answer::Respond { .. } => {
+                    return (action, level, Guard::default());
+                }
             }
         }
-        if let Some(action) = self.closed(location) {
-            let names = PASSES.iter().chain(["try_files"].iter());
-            for node in names.flat_map(|name| level.own(name)) {
-                self.site.ignored(
-                    node,
-                    "the door cannot check who may come here, so nobody gets this far",
-                );
+        let guard = match self.guard(location, locations) {
+            Ok(guard) => guard,
+            Err(action) => {
+                let names = PASSES.iter().chain(["try_files"].iter());
+                for node in names.flat_map(|name| level.own(name)) {
+                    self.site.ignored(
+                        node,
+                        "the door cannot check who may come here, so nobody gets this far",
+                    );
+                }
+                return (*action, level, Guard::default());
             }
-            return action;
-        }
+        };
         if let Some(node) = level.own("try_files").first() {
             self.site.refused(
                 node,
                 "the door serves no files: it looks for none, and goes on to the last argument",
             );
             let last = node.args.last().map_or("", |word| word.text.as_str());
-            if let Some(fallback) = named.get(last) {
+            if let Some(fallback) = locations.named.get(last).filter(|_| follows) {
                 self.site.mapped(fallback.node);
                 let fallback = Location {
                     text: location.text.clone(),
                     kind: location.kind,
                     ..fallback.clone()
                 };
-                return self
-                    .action(&fallback, &BTreeMap::new())
-                    .note(format!("nginx looks for a file first, and goes on to `{last}`"));
+                let (action, level, guard) = self.decided(&fallback, locations, false);
+                let note = format!("nginx looks for a file first, and goes on to `{last}`");
+                return (action.note(note), level, guard);
             }
         }
         if let Some(node) = PASSES.iter().find_map(|name| level.own(name).first()) {
-            return self.pass(node, location, replace);
+            return (self.pass(node, location, replace), level, guard);
         }
         let content = CONTENT.iter().find_map(|name| level.one(name));
         let what = content.map_or("serve a file", |node| node.name.as_str());
-        Action::status(501, &place).note(format!("the door cannot do what nginx does here: {what}"))
+        let note = format!("the door cannot do what nginx does here: {what}");
+        (Action::status(501, &place).note(note), level, guard)
     }
 
     /// What `return` or `rewrite` says, if one of them does. A rewrite that only cuts the path
@@ -315,7 +353,8 @@ impl<'t> Context<'_, 't> {
             _ if is_absolute => 302,
             "break" => {
                 let path = cut(expression, to, location?)?;
-                let forward = Answer::Forward { pool: String::new(), replace_prefix: Some(path) };
+                let (pool, host) = (String::new(), String::new());
+                let forward = Answer::Forward { pool, replace_prefix: Some(path), host };
                 return Some(Action::new(forward, &node.place));
             }
             _ => return None,
@@ -342,31 +381,15 @@ impl<'t> Context<'_, 't> {
 
     /// A text with variables as a location of this door.
     fn text(&self, text: &str, level: &Level<'t>) -> Result<String, String> {
-        let mut out = String::new();
         let text = text.replace("$is_args$args", "${query_with_mark}");
         let text = text.replace("$is_args$query_string", "${query_with_mark}");
         let text = text
             .replace("?$args", "${query_with_mark}")
             .replace("?$query_string", "${query_with_mark}");
-        let mut parts = text.split('$');
-        let first = parts.next().unwrap_or_default();
         if text.contains('{') && text.replace("${", "").contains('{') {
             return Err("a location of the door has no braces of its own".to_owned());
         }
-        out.push_str(first);
-        for part in parts {
-            let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
-            let (name, rest) = match part.strip_prefix('{') {
-                Some(braced) => braced.split_once('}').unwrap_or((braced, "")),
-                None => {
-                    let end = part.find(|c| !is_name(c)).unwrap_or(part.len());
-                    part.split_at_checked(end).unwrap_or((part, ""))
-                }
-            };
-            out.push_str(&self.variable(name, level)?);
-            out.push_str(rest);
-        }
-        Ok(out)
+        expanded(&text, str::to_owned, |name| self.variable(name, level))
     }
 
     fn variable(&self, name: &str, level: &Level<'t>) -> Result<String, String> {

@@ -7,6 +7,7 @@ use super::action::{Action, Answer, Context};
 use super::level::Level;
 use super::location::{Kind, Location};
 use super::pool::Use;
+use super::site::{Keys, Site};
 use super::target::{target, variables};
 use super::tree::Node;
 use crate::finding::quote;
@@ -32,23 +33,7 @@ impl<'t> Context<'_, 't> {
         location: &Location<'t>,
         replace: Option<String>,
     ) -> Result<Action, String> {
-        let mut text = node.arg(0).to_owned();
-        for name in variables(node.arg(0)).into_iter().map(str::to_owned).collect::<Vec<_>>() {
-            let Some(value) = constant(&name, &location.level) else {
-                self.judge_variable(&name, node);
-                return Err(format!(
-                    "the door has no variables, and {} is one",
-                    quote(&format!("${name}"))
-                ));
-            };
-            for set in
-                location.level.all("set").iter().filter(|set| set.arg(0) == format!("${name}"))
-            {
-                self.site.mapped(set);
-            }
-            text =
-                text.replace(&format!("${{{name}}}"), &value).replace(&format!("${name}"), &value);
-        }
+        let text = self.resolved(node, &location.level)?;
         let target = target(&text, node.name == "grpc_pass")?;
         let mut notes = Vec::new();
         let replaced = match target.uri {
@@ -78,8 +63,26 @@ impl<'t> Context<'_, 't> {
         let by = Use { target: &target, level: &location.level, upstreams: self.upstreams, node };
         let pool = self.pools.name(&by, self.site)?;
         self.site.mapped(node);
-        let answer = Answer::Forward { pool, replace_prefix: replaced };
-        Ok(Action { answer, place: node.place.clone(), notes })
+        let answer = Answer::Forward { pool, replace_prefix: replaced, host: target.name() };
+        Ok(Action { answer, place: node.place.clone(), notes, keys: Keys::new() })
+    }
+
+    /// The address of a `proxy_pass`, with the variables in it that have one value.
+    pub(super) fn resolved(&mut self, node: &Node, level: &Level<'t>) -> Result<String, String> {
+        let mut text = node.arg(0).to_owned();
+        for name in variables(node.arg(0)) {
+            let Some(value) = constant(name, level) else {
+                self.judge_variable(name, node);
+                return Err(format!(
+                    "the door has no variables, and {} is one",
+                    quote(&format!("${name}"))
+                ));
+            };
+            text =
+                text.replace(&format!("${{{name}}}"), &value).replace(&format!("${name}"), &value);
+        }
+        mark_sets(node.arg(0), level, self.site);
+        Ok(text)
     }
 
     /// Whether the variable that names a server is the client's to choose.
@@ -109,6 +112,14 @@ pub(super) fn constant(name: &str, level: &Level<'_>) -> Option<String> {
     let mut sets = level.all("set").iter().filter(|node| node.arg(0) == wanted);
     let set = sets.next().filter(|node| variables(node.arg(1)).is_empty())?;
     sets.next().is_none().then(|| set.arg(1).to_owned())
+}
+
+/// The `set` of every variable in a text is in the TOML by now.
+pub(super) fn mark_sets(text: &str, level: &Level<'_>, site: &mut Site) {
+    for name in variables(text) {
+        let is_of_name = |set: &&&Node| set.arg(0).strip_prefix('$') == Some(name);
+        level.all("set").iter().filter(is_of_name).for_each(|set| site.mapped(set));
+    }
 }
 
 /// What replaces the prefix when `proxy_pass` has a path.

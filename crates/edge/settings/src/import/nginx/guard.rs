@@ -1,22 +1,43 @@
-//! Who may enter a location: what the door cannot check it keeps closed.
+//! Who may enter a location: what the door can check it checks, the rest it keeps closed.
 //!
 //! A site must not become open by being imported, so a location that nginx guards by addresses,
-//! passwords, tokens or certificates is answered 403.
+//! by tokens, or in a way that the door does not know, is answered 403.
+
+use std::collections::BTreeSet;
 
 use super::action::{Action, Context};
-use super::location::Location;
+use super::level::Level;
+use super::location::{Location, Locations};
+use super::site::{Keys, inline};
+use super::target::variables;
 use super::tree::Node;
 use crate::import::Place;
+use crate::import::passwords::is_realm;
+use crate::import::writer::Value;
+
+/// What lets requests into a location.
+#[derive(Debug, Default)]
+pub(super) struct Guard {
+    /// The keys of the route that say so.
+    pub(super) keys: Keys,
+    /// Whether the door knows who the user is.
+    pub(super) has_user: bool,
+    /// Names of headers that whoever lets a request in writes for the server.
+    pub(super) copied: BTreeSet<String>,
+}
 
 impl<'t> Context<'_, 't> {
-    /// The answer of a location that not everyone may enter, or that nobody may ask for.
-    pub(super) fn closed(&mut self, location: &Location<'t>) -> Option<Action> {
+    /// How the door asks who may enter; or the answer of a location that is closed.
+    pub(super) fn guard(
+        &mut self,
+        location: &Location<'t>,
+        locations: &Locations<'t>,
+    ) -> Result<Guard, Box<Action>> {
         let (level, place) = (&location.level, &location.node.place);
         if let Some(node) = level.own("internal").first() {
             self.site.mapped(node);
-            return Some(
-                Action::status(404, place).note("only nginx itself asks for this location"),
-            );
+            let action = Action::status(404, place);
+            return Err(Box::new(action.note("only nginx itself asks for this location")));
         }
         let status = level.own("stub_status").first().copied();
         let lists = level.access();
@@ -29,23 +50,85 @@ impl<'t> Context<'_, 't> {
             }
         }
         if let Some(action) = self.lists(&lists, place) {
-            return Some(action);
+            return Err(Box::new(action));
         }
-        let checks =
-            ["auth_basic", "auth_request", "auth_jwt"].iter().filter_map(|name| level.one(name));
-        let checks: Vec<&Node> = checks.filter(|node| node.arg(0) != "off").collect();
-        let verify = level.one("ssl_verify_client").filter(|node| node.arg(0) == "on");
+        let checks = ["auth_basic", "auth_request", "auth_jwt"];
+        let checks = checks.iter().filter_map(|name| level.one(name));
+        let (off, checks): (Vec<&Node>, Vec<&Node>) = checks.partition(|node| node.arg(0) == "off");
+        off.into_iter().for_each(|node| self.site.settle(node, Ok(())));
         let except = location.node.children().iter().find(|node| node.name == "limit_except");
-        let guards: Vec<&Node> = checks.into_iter().chain(verify).collect();
-        for node in &guards {
-            self.site.refused(node, "the door cannot check who may enter; it answers 403 here");
+        let verify = level.one("ssl_verify_client").filter(|node| node.arg(0) == "on");
+        let verify = verify.filter(|node| !self.site.is_mapped(node));
+        let others = except.into_iter().chain(verify);
+        let (guard, reason) = match (checks.as_slice(), others.map(|node| &node.name).next()) {
+            (_, Some(name)) => (None, format!("`{name}` guards this too")),
+            ([], None) => return Ok(Guard::default()),
+            ([check], None) => match self.asked(check, level, locations) {
+                Ok(guard) => (Some(guard), String::new()),
+                Err(reason) => (None, reason),
+            },
+            (_, None) => (None, "a route of the door asks in one way".to_owned()),
+        };
+        if let Some(guard) = guard {
+            return Ok(guard);
         }
-        let name =
-            guards.first().map(|node| node.name.as_str()).or(except.map(|_| "limit_except"))?;
-        Some(
-            Action::status(403, place)
-                .note(format!("`{name}` guards this, and the door cannot: closed")),
-        )
+        for node in checks.iter().copied().chain(verify) {
+            self.site.settle(node, Err(format!("{reason}; the door answers 403 here")));
+        }
+        let name = checks.first().or(verify.as_ref()).map(|node| node.name.as_str());
+        let name = name.unwrap_or("limit_except");
+        let note = format!("`{name}` guards this, and the door cannot: closed");
+        Err(Box::new(Action::status(403, place).note(note)))
+    }
+
+    /// How the door asks as `check` does.
+    fn asked(
+        &mut self,
+        check: &'t Node,
+        level: &Level<'t>,
+        locations: &Locations<'t>,
+    ) -> Result<Guard, String> {
+        let guard = match check.name.as_str() {
+            "auth_basic" => self.passwords(check, level)?,
+            "auth_request" => self.subrequest(check, level, locations)?,
+            _ => {
+                return Err("tokens are not translated: write `jwt_auth` into the route".to_owned());
+            }
+        };
+        self.site.settle(check, Ok(()));
+        for node in level.all("error_page") {
+            if node.texts().any(|text| ["401", "403"].contains(&text)) {
+                let reason = "the door has no page of its own for those it does not let in: let the \
+                              server that is asked redirect them";
+                self.site.refused(node, reason);
+            }
+        }
+        Ok(guard)
+    }
+
+    /// `auth_basic`, with the file of its users.
+    fn passwords(&mut self, check: &Node, level: &Level<'t>) -> Result<Guard, String> {
+        let realm = check.arg(0);
+        if !variables(realm).is_empty() || !(realm.is_empty() || is_realm(realm)) {
+            return Err("a realm of the door is a fixed text of visible ASCII".to_owned());
+        }
+        let file = level.one("auth_basic_user_file").ok_or("it names no file of users")?;
+        let name = file.arg(0);
+        let known = match self.site.users.get(name) {
+            _ if !variables(name).is_empty() => {
+                Err("the door reads users from a file that is named when it starts".to_owned())
+            }
+            Some(known) => known.clone(),
+            None => Err("there are more files of users than the import looks at".to_owned()),
+        };
+        self.site.settle(file, known.clone());
+        known.map_err(|_reason| "its users cannot be taken over".to_owned())?;
+        let mut entries = vec![("users_file", Value::text(name).at(&file.place))];
+        if !realm.is_empty() {
+            entries.push(("realm", Value::text(realm).here()));
+        }
+        let keys = vec![("basic_auth", inline(entries), check.place.clone())];
+        Ok(Guard { keys, has_user: true, copied: BTreeSet::new() })
     }
 
     /// What lists of addresses come to: everyone, nobody, or what the door cannot tell.

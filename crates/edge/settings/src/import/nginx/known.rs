@@ -62,8 +62,12 @@ const LOGS: Known = Known::Ignored(
 );
 const SCRIPT: Known =
     Known::Refused("the door runs no scripts, copies no requests and changes no bodies");
-const HEADERS: Known =
-    Known::Ignored("the door has no header rules yet: let the servers send the header");
+const HEADERS: Known = Known::Ignored(
+    "ranges, conditions and framing are the servers', and the door follows no `X-Accel` header",
+);
+const COOKIES: Known =
+    Known::Refused("the door sets and removes whole header fields: it rewrites no part of a value");
+const TRAILERS: Known = Known::Refused("the door adds no trailers");
 const BUFFERS: Known =
     Known::Ignored("the door sizes and reuses its buffers and sockets by itself");
 const FILES: Known =
@@ -71,7 +75,13 @@ const FILES: Known =
 const PLUS: Known =
     Known::Refused("it is of a commercial part of nginx that has no counterpart here");
 const ACCESS: Known =
-    Known::Refused("the door cannot check who may enter: do it in front of it, or in the server");
+    Known::Refused("the door cannot check this: do it in front of it, or in the server");
+const TOKENS: Known = Known::Refused(
+    "tokens are not translated: write `jwt_auth` into the route, with the issuer's key in a file",
+);
+const GUARD_TUNING: Known = Known::Ignored(
+    "the door follows chains of certificates by itself, and holds who guesses passwords to a rate",
+);
 const STREAM: Known =
     Known::Refused("it belongs to mail or to `stream`, which the import does not take over");
 const SCRIPT_TUNING: Known =
@@ -88,7 +98,7 @@ const VARIABLES: Known = Known::Ignored(
     "the door has no variables; where one is needed, the directive that uses it is refused",
 );
 const COMPRESSION: Known =
-    Known::Ignored("the door does not compress: servers that do are passed through");
+    Known::Ignored("it tunes how nginx compresses; what servers compressed is passed on as it is");
 const HTTP2: Known = Known::Ignored(
     "the door bounds by itself what a connection of HTTP/2 may take, and pushes nothing",
 );
@@ -109,10 +119,8 @@ const PROXY_MISC: Known =
     Known::Ignored("the door has one time for each attempt's steps, in `timeouts` of the pool");
 const ERRORS: Known = Known::Refused("the door passes the servers' error pages on");
 const PROXY_REQUEST: Known = Known::Refused("the door forwards method and body as they came");
-const PROXY_CERT: Known = Known::Refused(
-    "not translated: write `tls = { certificate = { certificate = ..., key = ... } }` into the pool; \
-     revocation lists of servers are not read",
-);
+const PROXY_CERT: Known =
+    Known::Refused("the door reads no revocation lists of servers, and no keys with passwords");
 const PROXY_TLS: Known = Known::Ignored(
     "the door speaks TLS 1.2 and 1.3 to servers, with safe ciphers, and resumes sessions by itself",
 );
@@ -163,14 +171,22 @@ const GROUPS: &[(Known, &str)] = &[
     (
         HEADERS,
         "\
-         grpc_hide_header grpc_ignore_headers grpc_pass_header \
-         add_header add_header_inherit add_trailer add_trailer_inherit ancient_browser \
-         ancient_browser_value chunked_transfer_encoding early_hints etag expires \
-         if_modified_since max_ranges modern_browser modern_browser_value msie_padding \
-         msie_refresh proxy_cookie_domain proxy_cookie_flags proxy_cookie_path proxy_force_ranges \
-         proxy_hide_header proxy_ignore_headers proxy_pass_header proxy_pass_trailers \
+         ancient_browser \
+         ancient_browser_value chunked_transfer_encoding early_hints etag \
+         grpc_ignore_headers if_modified_since max_ranges modern_browser modern_browser_value \
+         msie_padding msie_refresh proxy_force_ranges proxy_ignore_headers proxy_pass_trailers \
          server_tokens userid userid_domain userid_expires userid_flags userid_mark userid_name \
          userid_p3p userid_path userid_service",
+    ),
+    (
+        COOKIES,
+        "\
+         add_header_inherit proxy_cookie_domain proxy_cookie_flags proxy_cookie_path",
+    ),
+    (
+        TRAILERS,
+        "\
+         add_trailer add_trailer_inherit",
     ),
     (
         BUFFERS,
@@ -192,7 +208,7 @@ const GROUPS: &[(Known, &str)] = &[
         "\
          alias autoindex autoindex_exact_size autoindex_format autoindex_localtime \
          create_full_put_path dav_access dav_methods empty_gif f4f f4f_buffer_size flv \
-         gzip_static hls hls_buffers hls_forward_args hls_fragment hls_mp4_buffer_size \
+         brotli_static gzip_static zstd_static hls hls_buffers hls_forward_args hls_fragment hls_mp4_buffer_size \
          hls_mp4_max_buffer_size image_filter image_filter_buffer image_filter_interlace \
          image_filter_jpeg_quality image_filter_sharpen image_filter_transparency \
          image_filter_webp_quality index min_delete_depth mp4 mp4_buffer_size mp4_limit_rate \
@@ -202,6 +218,14 @@ const GROUPS: &[(Known, &str)] = &[
     (
         Known::Code,
         "\
+         add_header auth_basic_user_file auth_request_set brotli brotli_comp_level \
+         brotli_min_length brotli_types brotli_proxied brotli_vary expires \
+         grpc_hide_header grpc_pass_header grpc_ssl_certificate grpc_ssl_certificate_key \
+         proxy_ssl_certificate proxy_ssl_certificate_key \
+         gzip gzip_comp_level gzip_min_length gzip_proxied gzip_types gzip_vary \
+         proxy_hide_header proxy_pass_header proxy_pass_request_body proxy_pass_request_headers \
+         ssl_client_certificate ssl_crl \
+         zstd zstd_comp_level zstd_min_length zstd_types zstd_proxied zstd_vary \
          grpc_connect_timeout grpc_next_upstream grpc_next_upstream_tries grpc_pass \
          grpc_read_timeout grpc_set_header grpc_ssl_name grpc_ssl_server_name \
          grpc_ssl_trusted_certificate grpc_ssl_verify \
@@ -234,11 +258,20 @@ const GROUPS: &[(Known, &str)] = &[
     (
         ACCESS,
         "\
-         auth_basic_user_file auth_delay auth_jwt_claim_set auth_jwt_header_set \
-         auth_jwt_key_cache auth_jwt_key_file auth_jwt_key_request auth_jwt_leeway \
-         auth_jwt_require auth_jwt_type auth_request_set satisfy_any secure_link secure_link_md5 \
-         secure_link_secret ssl_client_certificate ssl_crl ssl_ocsp ssl_ocsp_cache \
-         ssl_ocsp_responder ssl_trusted_certificate ssl_verify_depth valid_referers",
+         satisfy_any secure_link secure_link_md5 \
+         secure_link_secret ssl_ocsp ssl_ocsp_cache \
+         ssl_ocsp_responder valid_referers",
+    ),
+    (
+        TOKENS,
+        "\
+         auth_jwt_claim_set auth_jwt_header_set auth_jwt_key_cache auth_jwt_key_file \
+         auth_jwt_key_request auth_jwt_leeway auth_jwt_require auth_jwt_type",
+    ),
+    (
+        GUARD_TUNING,
+        "\
+         auth_delay ssl_trusted_certificate ssl_verify_depth",
     ),
     (
         STREAM,
@@ -326,9 +359,8 @@ const GROUPS: &[(Known, &str)] = &[
     (
         COMPRESSION,
         "\
-         gunzip gunzip_buffers gzip gzip_buffers gzip_comp_level gzip_disable gzip_hash \
-         gzip_http_version gzip_min_length gzip_no_buffer gzip_proxied gzip_types gzip_vary \
-         gzip_window postpone_gzipping",
+         brotli_buffers brotli_window gunzip gunzip_buffers gzip_buffers gzip_disable gzip_hash \
+         gzip_http_version gzip_no_buffer gzip_window postpone_gzipping zstd_buffers",
     ),
     (
         HTTP2,
@@ -403,22 +435,19 @@ const GROUPS: &[(Known, &str)] = &[
     (
         PROXY_REQUEST,
         "\
-         proxy_method proxy_pass_request_body proxy_pass_request_headers proxy_set_body",
+         proxy_method proxy_set_body",
     ),
     (
         PROXY_CERT,
         "\
-         grpc_ssl_certificate grpc_ssl_certificate_cache grpc_ssl_certificate_key grpc_ssl_crl \
-         grpc_ssl_password_file \
-         proxy_ssl_certificate proxy_ssl_certificate_cache proxy_ssl_certificate_key \
-         proxy_ssl_crl proxy_ssl_password_file",
+         grpc_ssl_crl grpc_ssl_password_file proxy_ssl_crl proxy_ssl_password_file",
     ),
     (
         PROXY_TLS,
         "\
-         grpc_ssl_ciphers grpc_ssl_conf_command grpc_ssl_key_log grpc_ssl_protocols \
+         grpc_ssl_certificate_cache grpc_ssl_ciphers grpc_ssl_conf_command grpc_ssl_key_log grpc_ssl_protocols \
          grpc_ssl_session_reuse grpc_ssl_verify_depth \
-         proxy_ssl_ciphers proxy_ssl_conf_command proxy_ssl_key_log proxy_ssl_protocols \
+         proxy_ssl_certificate_cache proxy_ssl_ciphers proxy_ssl_conf_command proxy_ssl_key_log proxy_ssl_protocols \
          proxy_ssl_session_reuse proxy_ssl_verify_depth",
     ),
     (

@@ -6,6 +6,7 @@
 use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, SocketAddr};
 use std::rc::Rc;
 
+use super::clients::clients;
 use super::connections;
 use super::level::Level;
 use super::pool::clamped;
@@ -284,6 +285,9 @@ fn tls(listener: &Listener, servers: &[&Server<'_>], (table, site): (&mut Table,
         if has("TLSv1") || has("TLSv1.1") || has("SSLv3") || has("SSLv2") {
             table.note("the door speaks no TLS older than 1.2");
         }
+    }
+    if let Some(clients) = clients(servers, site) {
+        entries.push(("clients", clients));
     }
     table.key("tls", inline(entries), &listener.place);
 }

@@ -114,7 +114,7 @@ pub(super) fn plan(context: &mut Context<'_, '_>) -> Vec<Planned> {
             let finding = finding.label("the door does nearly the same");
             context.site.finding(&location.node.place, finding);
         }
-        let action = context.action(location, &locations.named);
+        let action = context.action(location, &locations);
         let around = &context.server.place;
         let body = body_max(&location.level, around);
         if let Some(node) = location.level.one("client_max_body_size") {
@@ -379,7 +379,10 @@ fn slashes(planned: &mut Vec<Planned>) {
             let location = format!("{trimmed}/{{query}}");
             let answer = Answer::Redirect { status: 301, location };
             let place = route.action.place.clone();
-            let action = Action { answer, place, notes: Vec::new() };
+            // nginx sends it on before it asks who may enter.
+            let mut keys = route.action.keys.clone();
+            keys.retain(|(key, ..)| *key == "response_headers");
+            let action = Action { answer, place, notes: Vec::new(), keys };
             added.push(Planned { pattern: same, action, note: None, ..route.clone() });
         } else if matches!(route.pattern, Pattern::Below(_)) {
             added

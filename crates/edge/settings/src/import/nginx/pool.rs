@@ -87,7 +87,6 @@ impl Pools {
         timeouts(by, upstream, (&mut table, site));
         retries(by, count, (&mut table, site));
         tls(by, (&mut table, site))?;
-        host_note(by, &mut table);
         let content = format!("{wanted} {:?} {:?}", table.notes, without_places(&table));
         if let Some(name) = self.by_content.get(&content) {
             return Ok(name.clone());
@@ -211,18 +210,21 @@ fn tls(by: &Use<'_, '_>, (table, site): (&mut Table, &mut Site)) -> Result<(), S
         entries.push(("roots", Value::text(roots.arg(0)).at(&roots.place)));
         site.mapped(roots);
     }
+    if let (Some(certificate), Some(key)) =
+        (by.one("ssl_certificate"), by.one("ssl_certificate_key"))
+    {
+        if [certificate, key].iter().any(|node| node.arg(0).contains(['$', ':'])) {
+            let reason = "the door reads certificates from files that are named when it starts";
+            [certificate, key].iter().for_each(|node| site.settle(node, Err(reason.to_owned())));
+        } else {
+            let pair = vec![
+                ("certificate", Value::text(certificate.arg(0)).at(&certificate.place)),
+                ("key", Value::text(key.arg(0)).at(&key.place)),
+            ];
+            entries.push(("certificate", inline(pair).at(&certificate.place)));
+            [certificate, key].iter().for_each(|node| site.settle(node, Ok(())));
+        }
+    }
     table.key("tls", inline(entries), &by.node.place);
     Ok(())
-}
-
-/// The door forwards the client's `Host`; nginx sends the upstream's name unless told otherwise.
-fn host_note(by: &Use<'_, '_>, table: &mut Table) {
-    let is_host = |node: &&Node| node.arg(0).eq_ignore_ascii_case("host");
-    let headers = by.all("set_header");
-    if !headers.iter().any(is_host) {
-        let host = by.target.host;
-        table.note(&format!(
-            "nginx sends `Host: {host}` to these servers; the door sends the client's own"
-        ));
-    }
 }

@@ -33,6 +33,14 @@ pub(super) struct Server<'t> {
     pub(super) names: Vec<(String, Place)>,
 }
 
+impl Server<'_> {
+    /// Its port, when it listens on one only.
+    pub(super) fn port(&self) -> Option<u16> {
+        let port = self.listens.first()?.address.port();
+        self.listens.iter().all(|listen| listen.address.port() == port).then_some(port)
+    }
+}
+
 /// Some requests of a server: those with these hosts on these listeners.
 #[derive(Clone, Debug, PartialEq, Eq)]
 struct Group {
@@ -201,16 +209,10 @@ impl Writer<'_, '_> {
             }
             let has_rest = whole.is_some() || self.locations(&group, &planned, site);
             if !has_rest && !group.names.is_empty() {
-                let mut table = self.table(
-                    &Group { any: false, ..group.clone() },
-                    "rest",
-                    &self.server.place,
-                    site,
-                );
-                table.note("no location takes what is left; nginx looks for a file");
-                let respond = vec![("status", Value::Integer(404).here())];
-                table.key("respond", inline(respond), &self.server.place);
-                site.route(table);
+                let (server, upstreams) = (self.server, self.upstreams);
+                let mut context = Context { server, upstreams, pools: self.pools, site };
+                let rest = context.rest();
+                self.route(&Group { any: false, ..group }, ("rest", None), &rest, site);
             }
         }
     }
@@ -270,6 +272,9 @@ impl Writer<'_, '_> {
                 self.body_max(planned, &part, &mut table);
             }
             answer(&action.answer, part.is_tls, &action.place, &mut table);
+            for (key, value, place) in &action.keys {
+                table.key(key, value.clone(), place);
+            }
             let is_forward = matches!(action.answer, Answer::Forward { .. });
             for limit in planned.iter().filter(|_| is_forward).flat_map(|planned| &planned.limits) {
                 site.limit(limit, &table.name);
@@ -381,7 +386,7 @@ fn answer(answer: &Answer, is_tls: bool, place: &Place, table: &mut Table) {
             }
             table.key("respond", inline(entries), place);
         }
-        Answer::Forward { pool, replace_prefix } => {
+        Answer::Forward { pool, replace_prefix, host: _ } => {
             table.key("pool", Value::text(pool), place);
             if let Some(path) = replace_prefix {
                 table.key("replace_prefix", Value::text(path), place);

@@ -54,6 +54,9 @@ impl Table {
     }
 }
 
+/// Keys of a route in the making, each with where it came from.
+pub(super) type Keys = Vec<(&'static str, Value, Place)>;
+
 /// An inline table whose parts come from different places.
 pub(super) fn inline(entries: Vec<(&str, Placed)>) -> Value {
     Value::Table(entries.into_iter().map(|(key, value)| (key.to_owned(), value)).collect())
@@ -119,6 +122,10 @@ pub(super) struct Site {
     expressions: usize,
     /// Where nginx first decodes a path that it forwards, and how often it does in all.
     decoding: Option<(Place, usize)>,
+    /// Differences that were told, of those told once.
+    told: BTreeSet<&'static str>,
+    /// Of each file of users: whether the door knows its passwords, or why not.
+    pub(super) users: BTreeMap<String, Result<(), String>>,
     names: BTreeSet<(&'static str, String)>,
     counts: [usize; 5],
     pub(super) workers: Option<(u64, Place)>,
@@ -143,6 +150,18 @@ impl Site {
     /// It is left out.
     pub(super) fn ignored(&mut self, node: &Node, reason: impl Into<String>) {
         self.fate(node, Disposition::Ignored(reason.into()));
+    }
+
+    /// What became of a directive in one of the places where it holds: once refused it stays so.
+    pub(super) fn settle(&mut self, node: &Node, result: Result<(), String>) {
+        let fate = self.fates.get(&(node.place.file, node.place.span.start));
+        if fate.is_some_and(|fate| matches!(fate.disposition, Disposition::Refused(_))) {
+            return;
+        }
+        match result {
+            Ok(()) => self.mapped(node),
+            Err(reason) => self.refused(node, reason),
+        }
     }
 
     /// It sets a value, and counts once the value is written.
@@ -299,6 +318,14 @@ impl Site {
     /// A finding that is no rule's.
     pub(super) fn finding(&mut self, place: &Place, finding: Finding) {
         self.findings.push((place.clone(), finding));
+    }
+
+    /// The door does nearly the same as a directive says, and as all others like it: told once.
+    pub(super) fn inexact_once(&mut self, place: &Place, difference: &'static str) {
+        if self.told.insert(difference) {
+            let finding = Finding::warning("inexact-import", 0..0, difference.to_owned());
+            self.finding(place, finding.label("the door does nearly the same"));
+        }
     }
 
     /// nginx forwards a path here that it has decoded.

@@ -17,6 +17,15 @@ impl Target<'_> {
     pub(super) fn port_or_default(&self) -> u16 {
         self.port.unwrap_or(if self.is_tls { 443 } else { 80 })
     }
+
+    /// What nginx calls the servers, `$proxy_host`: without a port that is the scheme's own.
+    pub(super) fn name(&self) -> String {
+        let own = if self.is_tls { 443 } else { 80 };
+        match self.port.filter(|port| *port != own) {
+            Some(port) => format!("{}:{port}", self.host),
+            None => self.host.to_owned(),
+        }
+    }
 }
 
 /// Reads the address of a `proxy_pass`, or of a `grpc_pass`, which may be without a scheme and has
@@ -72,6 +81,30 @@ pub(super) fn variables(text: &str) -> Vec<&str> {
         found.push(name);
     }
     found
+}
+
+/// A text whose variables are replaced by what `variable` says of each, and whose other parts by
+/// what `plain` makes of them.
+pub(super) fn expanded(
+    text: &str,
+    plain: impl Fn(&str) -> String,
+    mut variable: impl FnMut(&str) -> Result<String, String>,
+) -> Result<String, String> {
+    let mut parts = text.split('$');
+    let mut out = plain(parts.next().unwrap_or_default());
+    for part in parts {
+        let is_name = |c: char| c.is_ascii_alphanumeric() || c == '_';
+        let (name, rest) = match part.strip_prefix('{') {
+            Some(braced) => braced.split_once('}').unwrap_or((braced, "")),
+            None => {
+                let end = part.find(|c| !is_name(c)).unwrap_or(part.len());
+                part.split_at_checked(end).unwrap_or((part, ""))
+            }
+        };
+        out.push_str(&variable(name)?);
+        out.push_str(&plain(rest));
+    }
+    Ok(out)
 }
 
 #[cfg(test)]

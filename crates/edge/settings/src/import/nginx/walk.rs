@@ -4,6 +4,7 @@
 //! order of what it inherits. A file without `http`, as lie in `conf.d`, is read as if it stood
 //! in one.
 
+use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::known::{Known, foreign_module, known};
@@ -44,9 +45,10 @@ const BLOCKS: &[(&str, &[Inside])] = &[
     ("match", &[Inside::Http]),
 ];
 
-/// Reads a whole tree.
-pub(super) fn walk(tree: &[Node]) -> Site {
+/// Reads a whole tree. `users`: what is known of each file of users.
+pub(super) fn walk(tree: &[Node], users: BTreeMap<String, Result<(), String>>) -> Site {
     let mut site = Site::default();
+    site.users = users;
     let has = |name: &str| tree.iter().any(|node| node.name == name && node.block.is_some());
     let is_part = ["server", "upstream", "location", "map", "geo", "split_clients", "types"];
     if has("http") || !is_part.into_iter().any(has) {
@@ -171,30 +173,11 @@ pub(super) fn level<'t>(
 
 /// What concerns the request that goes to a server, wherever it stands.
 fn passing(node: &Node, site: &mut Site) {
-    let value = node.arg(1);
-    let header = node.arg(0).to_ascii_lowercase();
-    match (node.name.as_str(), header.as_str()) {
+    match (node.name.as_str(), node.arg(0)) {
         ("proxy_http_version" | "merge_slashes" | "real_ip_recursive", _) => site.mapped(node),
         ("proxy_redirect", "off") => site.mapped(node),
         ("proxy_redirect", _) => {
             site.ignored(node, "the door leaves the servers' redirects as they are")
-        }
-        ("proxy_set_header" | "grpc_set_header", "host") => match value {
-            "$host" | "$http_host" | "$host:$server_port" | "$http_host:$server_port" => {
-                site.mapped(node)
-            }
-            _ => site.refused(node, "the door forwards the client's own Host"),
-        },
-        (
-            "proxy_set_header" | "grpc_set_header",
-            "upgrade" | "connection" | "x-forwarded-for" | "x-forwarded-proto" | "x-forwarded-host"
-            | "forwarded" | "x-request-id",
-        ) => site.mapped(node),
-        ("proxy_set_header" | "grpc_set_header", _) => {
-            site.ignored(
-                node,
-                "the door has no header rules yet; it sends X-Forwarded-For, -Proto and -Host",
-            );
         }
         _ => {}
     }

@@ -1,8 +1,9 @@
 //! One request and its response: HTTP/1.1 in a pipe on one side, an HTTP/2 stream on the other.
 //!
 //! Both directions move at once and wait for each other's reader: no more is read from the pipe
-//! than the server's window takes, and the server's window grows by what the walk has read. When
-//! the walk leaves, the stream is reset (CANCEL); when the server does, the pipe ends without a
+//! than the server's window takes, and the server's window grows by what the walk has read. All of
+//! it is driven by the walk's end of the pipe. When the walk leaves, this is dropped with that end,
+//! and the stream is reset (CANCEL); when the server does, the pipe ends without a
 //! proper end, which the walk reports, or repeats elsewhere if `Fate` says that nothing began.
 //!
 //! Invariant: a response ends properly in the pipe only if it did so on the stream.
@@ -25,6 +26,7 @@ use net::clock;
 use net::pipe::End;
 use net::socket::Socket;
 
+use super::websocket::{self, Agreement};
 use super::{Slot, State, cut_of};
 use crate::http2::translate_out::{self, BodyEnd, Untranslatable};
 use crate::upstream::{Cut, Fate};
@@ -35,6 +37,9 @@ const LIMITS: HeadLimits = HeadLimits {
     headers_max: http_wire::HEADERS_MAX,
     target_bytes_max: 65_534,
 };
+
+/// Room for most heads of responses.
+const HEAD_BYTES: usize = 512;
 
 /// What a stream needs of its connection.
 #[derive(Debug)]
@@ -70,10 +75,17 @@ pub(super) async fn run(mut end: End, way: Way, slot: Slot) {
 async fn pass(end: &mut End, way: Way, slot: &Slot) -> Result<(), Broken> {
     let mut head = RequestHead::default();
     let (bytes, length) = read_head(end, &mut head, way.address).await?;
-    let unsendable = |_untranslatable| Broken::Cut(Cut::Unsendable);
-    let request = translate_out::request(&head, &bytes, way.secure).map_err(unsendable)?;
-    let is_empty = matches!(head.framing, Framing::None | Framing::Length(0));
     let mut sender = way.sender;
+    // A server that does not speak RFC 8441 gets what was asked without the upgrade.
+    let agreement = websocket::agreement(&head, &bytes)
+        .filter(|_| sender.is_extended_connect_protocol_enabled());
+    let unsendable = |_untranslatable| Broken::Cut(Cut::Unsendable);
+    let mut request = translate_out::request(&head, &bytes, way.secure).map_err(unsendable)?;
+    let is_tunnel = agreement.is_some();
+    if is_tunnel {
+        websocket::extend(&mut request);
+    }
+    let is_empty = !is_tunnel && matches!(head.framing, Framing::None | Framing::Length(0));
     let (response, stream) = sender.send_request(request, is_empty).map_err(|error| {
         tracing::debug!(%error, "a stream could not be opened");
         // The connection has just ended, or takes no more streams: nothing was sent.
@@ -82,18 +94,23 @@ async fn pass(end: &mut End, way: Way, slot: &Slot) -> Result<(), Broken> {
     })?;
     drop(sender);
     let mut upload = Upload::new(stream, head.framing, &slot.state);
+    if is_tunnel {
+        (upload.source, upload.done) = (Source::Tunnel, false);
+    }
     upload.take(bytes.get(length..).unwrap_or_default().to_vec())?;
-    let mut download = Download::new(response, head.method);
+    let mut download = Download { agreement, ..Download::new(response, head.method) };
     drop((bytes, head));
     std::future::poll_fn(|context| {
         if let Poll::Ready(broken) = upload.poll(context, end) {
             return Poll::Ready(Err(broken));
         }
-        match download.poll(context, end, &slot.state) {
-            Poll::Ready(result) => Poll::Ready(result),
-            // A walk that has sent its whole request is still watched for leaving.
-            Poll::Pending => end.poll_deaf(context).map(|()| Err(Broken::Left)),
+        let downloaded = download.poll(context, end, &slot.state);
+        // The other side of a tunnel ends on its own.
+        let still_sends = download.is_open_tunnel && !upload.done;
+        if still_sends && matches!(downloaded, Poll::Ready(Ok(()))) {
+            return Poll::Pending;
         }
+        downloaded
     })
     .await
 }
@@ -154,6 +171,8 @@ struct Upload<'a> {
     /// Nothing more is sent: all was, or the server wants no more.
     done: bool,
     state: &'a State,
+    /// Nothing was sent yet.
+    is_new: bool,
     /// It waits until the server takes more.
     waits: bool,
 }
@@ -165,6 +184,8 @@ enum Source {
     /// After this many more bytes.
     Length(u64),
     Chunked(Box<ChunkDecoder>),
+    /// With what the walk writes: a WebSocket.
+    Tunnel,
 }
 
 impl<'a> Upload<'a> {
@@ -175,13 +196,14 @@ impl<'a> Upload<'a> {
             Framing::Chunked => (Source::Chunked(Box::default()), false),
         };
         let (data, trailers) = (Bytes::new(), None);
-        Self { stream, source, data, trailers, done, state, waits: false }
+        Self { stream, source, data, trailers, done, state, is_new: true, waits: false }
     }
 
     /// Takes what came from the pipe: decodes it.
     fn take(&mut self, mut bytes: Vec<u8>) -> Result<(), Untranslatable> {
         match &mut self.source {
             Source::Done => bytes.clear(),
+            Source::Tunnel => {}
             Source::Length(left) => {
                 *left = left.saturating_sub(bytes.len() as u64);
                 if *left == 0 {
@@ -212,15 +234,7 @@ impl<'a> Upload<'a> {
                 }
             }
             if matches!(self.source, Source::Done) {
-                self.done = true;
-                let ended = match self.trailers.take() {
-                    Some(trailers) => self.stream.send_trailers(trailers),
-                    None => self.stream.send_data(Bytes::new(), true),
-                };
-                if let Err(error) = ended {
-                    // The response tells why.
-                    tracing::trace!(%error, "the end of a request could not be sent");
-                }
+                self.end();
             }
             match ready!(end.poll_take(context)) {
                 Ok(bytes) if !bytes.is_empty() => {
@@ -228,6 +242,8 @@ impl<'a> Upload<'a> {
                         return Poll::Ready(untranslatable.into());
                     }
                 }
+                // The client of a tunnel has ended its side.
+                Ok(_) if matches!(self.source, Source::Tunnel) => self.end(),
                 // The walk gave up in the middle of the request.
                 Ok(_) | Err(_) => return Poll::Ready(Broken::Left),
             }
@@ -235,8 +251,28 @@ impl<'a> Upload<'a> {
         Poll::Pending
     }
 
+    /// Says that nothing follows.
+    fn end(&mut self) {
+        self.done = true;
+        let ended = match self.trailers.take() {
+            Some(trailers) => self.stream.send_trailers(trailers),
+            None => self.stream.send_data(Bytes::new(), true),
+        };
+        if let Err(error) = ended {
+            // The response tells why.
+            tracing::trace!(%error, "the end of a request could not be sent");
+        }
+    }
+
     /// Sends some of the data. A server that takes no more of it may still answer.
+    ///
+    /// What is there at once, which is no more than a pipe holds, is left to the library whatever
+    /// the window: a stream has none before it is open, and head and body leave in one write.
     fn poll_send(&mut self, context: &mut Context<'_>) -> Poll<Result<(), Broken>> {
+        if std::mem::take(&mut self.is_new) {
+            self.send(self.data.len());
+            return Poll::Ready(Ok(()));
+        }
         self.stream.reserve_capacity(self.data.len());
         if self.stream.capacity() == 0 {
             match self.stream.poll_capacity(context) {
@@ -253,14 +289,17 @@ impl<'a> Upload<'a> {
             }
         }
         self.stop_waiting();
-        let count = self.stream.capacity().min(self.data.len());
+        self.send(self.stream.capacity().min(self.data.len()));
+        Poll::Ready(Ok(()))
+    }
+
+    fn send(&mut self, count: usize) {
         let part = self.data.split_to(count);
         let is_last =
             self.data.is_empty() && matches!(self.source, Source::Done) && self.trailers.is_none();
         let sent = self.stream.send_data(part, is_last);
         // The response tells why it could not be sent.
         self.done = is_last || sent.is_err();
-        Poll::Ready(Ok(()))
     }
 
     fn wait(&mut self) {
@@ -297,6 +336,9 @@ struct Download {
     /// Bytes of these three that are in the pipe.
     written: usize,
     in_chunks: bool,
+    /// What the client gets to read when the server agrees to a WebSocket.
+    agreement: Option<Agreement>,
+    is_open_tunnel: bool,
 }
 
 enum Phase {
@@ -311,11 +353,13 @@ impl Download {
         Self {
             phase: Phase::Head(response),
             request_method,
-            head: Vec::new(),
+            head: Vec::with_capacity(HEAD_BYTES),
             data: Bytes::new(),
             tail: b"",
             written: 0,
             in_chunks: false,
+            agreement: None,
+            is_open_tunnel: false,
         }
     }
 
@@ -378,6 +422,15 @@ impl Download {
         let (parts, body) = response.into_parts();
         let at_end = body.is_end_stream();
         let (status, fields) = (parts.status, &parts.headers);
+        if status.is_success()
+            && let Some(agreement) = self.agreement.take()
+        {
+            translate_out::check_fields(fields)?;
+            agreement.write(&mut self.head, fields);
+            self.is_open_tunnel = true;
+            self.phase = Phase::Body(body);
+            return Poll::Ready(Ok(()));
+        }
         let end = translate_out::body_end(status, fields, self.request_method, at_end);
         translate_out::write_response(&mut self.head, status, fields, end)?;
         self.in_chunks = end == BodyEnd::Chunks;

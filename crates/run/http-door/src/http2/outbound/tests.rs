@@ -96,7 +96,7 @@ async fn write(connection: &mut ServerConnection, mut bytes: &[u8]) -> std::io::
         let count = std::future::poll_fn(|context| Socket::poll_write(stream, context, &part));
         bytes = &bytes[count.await?..];
     }
-    Ok(())
+    std::future::poll_fn(|context| connection.stream.poll_flush(context)).await
 }
 
 /// All that comes, and how it ended.

@@ -67,6 +67,9 @@ fn what_no_request_may_hold_is_not_written() {
         let crumb = request("GET", "http://a/", &[("cookie", value)]);
         assert_eq!(written(&crumb, true), Err(Untranslatable));
     }
+    let mut sized = request("CONNECT", "http://a/chat", &[("content-length", b"5")]);
+    sized.extensions_mut().insert(Protocol::from_static("websocket"));
+    assert_eq!(written(&sized, false), Err(Untranslatable));
     for text in [&b"a\r\nb: c"[..], b"a\nb", b"a\rb", b"a\0b"] {
         assert_eq!(check(text), Err(Untranslatable), "{text:?}");
     }

@@ -1,7 +1,7 @@
 //! Sections that are neither the process nor a proxy.
 
 use super::Treatment;
-use super::Treatment::{Ignored, Refused};
+use super::Treatment::{Ignored, Own, Refused};
 
 /// A kind of section all of whose keywords share one fate.
 #[derive(Debug, PartialEq, Eq)]
@@ -58,11 +58,7 @@ pub(super) static SECTIONS: [OtherSection; 14] = [
         fate: Ignored("the door sends no mail"),
         keywords: &["mailer", "timeout"],
     },
-    OtherSection {
-        name: "userlist",
-        fate: Refused("the door asks nobody for a password"),
-        keywords: &["group", "user"],
-    },
+    OtherSection { name: "userlist", fate: Own, keywords: &["group", "user"] },
     OtherSection {
         name: "program",
         fate: Refused("the door starts no programs"),

@@ -11,7 +11,8 @@ pub(in super::super) const NO_TABLES: &str =
     "the door keeps no tables of clients but for limits of rates by address";
 const NO_STICKING: &str =
     "the door binds no client to a server: `balance = { maglev = ... }` comes close";
-const HEADERS: &str = "the door changes no header but the forwarding ones";
+const HEADERS: &str =
+    "the door sets, adds and removes whole header fields: it rewrites no part of a value";
 const NO_VARIABLES: &str = "the door has no variables";
 const REMOVED: &str = "HAProxy removed it: it is an error there too";
 const STRICT: &str = "the door reads messages strictly";
@@ -38,8 +39,14 @@ pub(super) const GROUPS: &[Group] = &[
             "http-check connect",
             "http-check expect",
             "http-check send",
+            "compression",
+            "http-after-response add-header",
+            "http-after-response del-header",
+            "http-after-response set-header",
             "http-request add-header",
             "http-request allow",
+            "http-request auth",
+            "http-request del-header",
             "http-request deny",
             "http-request disable-l7-retry",
             "http-request redirect",
@@ -50,6 +57,9 @@ pub(super) const GROUPS: &[Group] = &[
             "http-request track-sc1",
             "http-request track-sc2",
             "http-request use-service",
+            "http-response add-header",
+            "http-response del-header",
+            "http-response set-header",
             "http-reuse",
             "maxconn",
             "mode",
@@ -212,7 +222,7 @@ pub(super) const GROUPS: &[Group] = &[
             "email-alert to",
         ],
     ),
-    (Ignored("the door compresses nothing: servers may"), &["compression", "filter compression"]),
+    (Ignored("the door orders by itself what is done to answers"), &["filter compression"]),
     (
         Ignored("the door keeps no answers: every request reaches a server"),
         &["filter cache", "http-request cache-use", "http-response cache-store"],
@@ -267,15 +277,13 @@ pub(super) const GROUPS: &[Group] = &[
     (
         Refused(HEADERS),
         &[
-            "http-request del-header",
+            "http-after-response replace-header",
+            "http-after-response replace-value",
             "http-request early-hint",
             "http-request replace-header",
             "http-request replace-value",
-            "http-response add-header",
-            "http-response del-header",
             "http-response replace-header",
             "http-response replace-value",
-            "http-response set-header",
             "http-send-name-header",
             "option originalto",
         ],
@@ -285,7 +293,10 @@ pub(super) const GROUPS: &[Group] = &[
         &["option forwarded"],
     ),
     (
-        Refused("the door forwards the request as it came, but for `replace_prefix`"),
+        Refused(
+            "the door passes requests on as they came, but for `replace_prefix` and headers, and \
+             answers with the status they have",
+        ),
         &[
             "http-request normalize-uri",
             "http-request replace-pathq",
@@ -295,6 +306,7 @@ pub(super) const GROUPS: &[Group] = &[
             "http-request set-pathq",
             "http-request set-query",
             "http-request set-uri",
+            "http-after-response set-status",
             "http-response set-status",
             "http-response return",
             "http-response redirect",
@@ -373,7 +385,6 @@ pub(super) const GROUPS: &[Group] = &[
             "http-response wait-for-body",
         ],
     ),
-    (Refused("the door asks nobody for a password"), &["http-request auth"]),
     (
         Refused("the door runs no scripts and has no services to call"),
         &[
