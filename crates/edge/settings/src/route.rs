@@ -3,7 +3,7 @@
 mod authentication;
 mod compression;
 mod cors;
-mod headers;
+pub(crate) mod headers;
 mod treatment;
 
 use std::collections::HashMap;

@@ -9,10 +9,7 @@ use std::collections::BTreeMap;
 use super::Place;
 use super::writer::{Placed, Value};
 use crate::finding::quote;
-
-/// Fields in one table, at most, and bytes of one value: as many as the door takes.
-const FIELDS_MAX: usize = 64;
-const VALUE_BYTES_MAX: usize = 4_096;
+use crate::route::headers::{self, RULES_MAX, VALUE_BYTES_MAX};
 
 /// Fields whose lines may stand in one, behind commas (RFC 9110, section 5.3).
 const LISTS: [&str; 16] = [
@@ -138,36 +135,15 @@ impl Fields {
 
     /// The name as the door has it, or why no rule may touch it.
     fn name(&self, name: &str) -> Result<String, String> {
-        const OWN: [&str; 8] = [
-            "connection",
-            "content-length",
-            "keep-alive",
-            "proxy-connection",
-            "te",
-            "trailer",
-            "transfer-encoding",
-            "upgrade",
-        ];
         if !crate::pool::is_token(name) {
             return Err(format!("{} is not the name of a header", quote(name)));
         }
         let name = name.to_ascii_lowercase();
-        match (name.as_str(), self.side) {
-            ("x-request-id", _) => {
-                return Err("the door numbers requests by itself, in `X-Request-ID`".to_owned());
-            }
-            ("expect", Side::Request) | ("host", Side::Response) => {
-                return Err(format!("no rule of the door touches {}", quote(&name)));
-            }
-            (own, _) if OWN.contains(&own) => {
-                return Err(
-                    "the door writes what frames messages and connections by itself".to_owned()
-                );
-            }
-            _ => {}
+        if let Some(why) = headers::fixed(&name, self.side == Side::Request) {
+            return Err(format!("no rule of the door touches {}: {why}", quote(&name)));
         }
-        if self.by_name.len() >= FIELDS_MAX && !self.by_name.contains_key(&name) {
-            return Err(format!("a route changes {FIELDS_MAX} header fields at most"));
+        if self.by_name.len() >= RULES_MAX && !self.by_name.contains_key(&name) {
+            return Err(format!("a route changes {RULES_MAX} header fields at most"));
         }
         Ok(name)
     }

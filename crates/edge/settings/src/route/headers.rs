@@ -13,10 +13,10 @@ use crate::reader::Value;
 use crate::server::host_name;
 
 /// Names in one table or array, at most.
-const RULES_MAX: usize = 32;
+pub(crate) const RULES_MAX: usize = 32;
 
 /// Bytes of a value as it is written, at most.
-const VALUE_BYTES_MAX: usize = 4_096;
+pub(crate) const VALUE_BYTES_MAX: usize = 4_096;
 
 /// Bytes of all fields that one table writes, at most, as they are written here: the door writes
 /// 24 KiB into a head, variables included.
@@ -148,19 +148,24 @@ fn not_a_name(value: &Value<'_>, text: &str) {
 
 /// Reports a name that no rule may touch.
 fn may_be_touched(value: &Value<'_>, name: &str, side: Side) -> bool {
-    let help = match name {
-        "content-encoding" => "it says how the body is coded, which no rule changes",
-        "x-request-id" => "the door sets it, so that logs and servers name a request alike",
-        "expect" if side == Side::Request => "the door answers to it, so the server must see it",
-        "host" if side == Side::Response => "responses have no host",
-        _ if OF_CONNECTION.contains(&name) => {
-            "the door writes it from what it understood, so that a message has one reading"
-        }
-        _ => return true,
-    };
+    let Some(help) = fixed(name, side == Side::Request) else { return true };
     let message = format!("no rule may touch {}", quote(name));
     value.invalid("fixed-header", message, help);
     false
+}
+
+/// Why no rule may touch a field, of requests or of responses; `name` is lower case.
+pub(crate) fn fixed(name: &str, of_requests: bool) -> Option<&'static str> {
+    match name {
+        "content-encoding" => Some("it says how the body is coded, which no rule changes"),
+        "x-request-id" => Some("the door sets it, so that logs and servers name a request alike"),
+        "expect" if of_requests => Some("the door answers to it, so the server must see it"),
+        "host" if !of_requests => Some("responses have no host"),
+        _ if OF_CONNECTION.contains(&name) => {
+            Some("the door writes it from what it understood, so that a message has one reading")
+        }
+        _ => None,
+    }
 }
 
 /// The entries of `set` or `add`.

@@ -589,7 +589,7 @@ fn headers_are_rules_of_the_routes_they_hold_for() {
     for (line, reason) in [
         ("http-request replace-header X-A (.*) b", "it rewrites no part of a value"),
         ("http-response set-status 418", "with the status they have"),
-        ("http-request set-header Connection close", "by itself"),
+        ("http-request set-header Connection close", "from what it understood"),
         ("http-request set-header X-A %[rand]", "no variable like `%[rand]`"),
         ("http-request set-header X-A 1 if { src 10.0.0.1 }", "cannot ask for `src`"),
         ("http-response set-header X-A 1 if { path /a }", "does not know the request any more"),

@@ -420,7 +420,7 @@ fn headers_of_requests_are_rules() {
         ("proxy_set_header X-A $geoip_city;", "no such variable"),
         ("proxy_set_header X-A $ssl_client_s_dn;", "`Client-Cert`"),
         ("proxy_set_header Host $http_x_host;", "one that is written here"),
-        ("proxy_set_header Content-Length 5;", "by itself"),
+        ("proxy_set_header Content-Length 5;", "from what it understood"),
     ] {
         let text = server(&format!("location / {{ proxy_pass http://a.test; {directive} }}"));
         let fate = fates(&imported(&text), "proxy_set_header").remove(0);

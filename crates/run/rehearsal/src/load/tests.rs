@@ -343,8 +343,7 @@ fn a_load_that_is_stopped_ends_soon_and_threads_share_it() {
     running.stop();
     let stopped = clock::now();
     let outcome = running.finish();
-    // What is under way may end; an hour it was to be.
-    assert!(clock::now().since(stopped) < Duration::from_secs(60));
+    assert!(clock::now().since(stopped) < Duration::from_secs(5));
     assert!(outcome.total[0].ok >= 299 && outcome.total[1].failed >= 99);
     assert!(outcome.cpu > Duration::ZERO && outcome.wall >= Duration::from_secs(1));
 }
