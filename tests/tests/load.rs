@@ -14,7 +14,7 @@ use serde_json::Value;
 use tempfile::TempDir;
 
 /// How often a run is tried again that says it was generator-bound.
-const TRIES: u32 = 5;
+const TRIES: u32 = 12;
 
 /// Runs until the generator kept up.
 #[track_caller]
