@@ -1,6 +1,7 @@
 //! gRPC by tonic: a server that echoes in all four shapes, and calls that go on while a test does
 //! something to the door.
 
+use std::error::Error;
 use std::future::{Future, Ready, ready};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener};
 use std::pin::Pin;
@@ -144,10 +145,18 @@ async fn talk(mut grpc: Grpc<Channel>, stop: Arc<AtomicBool>, echoed: Arc<Atomic
     assert!(answers.next().await.is_none(), "both sides have ended");
 }
 
-/// True for a call that waited in the client when its connection took no more, because of GOAWAY.
-/// gRPC has clients make it again by themselves (a transparent retry); tonic leaves that to us.
-fn was_not_sent(status: &Status) -> bool {
-    status.code() == Code::Cancelled && status.message() == "operation was canceled"
+/// True for a call that no server has begun, because its connection took no more: it waited in the
+/// client when GOAWAY came, or was on its way and is above the last one that GOAWAY names (RFC 9113,
+/// section 6.8). gRPC has clients make it again by themselves (a transparent retry); tonic leaves
+/// that to us.
+fn was_not_begun(status: &Status) -> bool {
+    let waited = status.code() == Code::Cancelled && status.message() == "operation was canceled";
+    let first: Option<&(dyn Error + 'static)> = status.source();
+    let mut causes = std::iter::successors(first, |&cause| cause.source());
+    let is_above = |error: &h2::Error| {
+        error.is_go_away() && error.is_remote() && error.reason() == Some(h2::Reason::NO_ERROR)
+    };
+    waited || causes.any(|cause| cause.downcast_ref::<h2::Error>().is_some_and(is_above))
 }
 
 async fn ask(mut grpc: Grpc<Channel>, stop: Arc<AtomicBool>, answered: Arc<AtomicU32>) {
@@ -155,7 +164,7 @@ async fn ask(mut grpc: Grpc<Channel>, stop: Arc<AtomicBool>, answered: Arc<Atomi
         grpc.ready().await.expect("the door is there");
         let path = PathAndQuery::from_static("/a.Echo/Unary");
         match grpc.unary(Request::new(b"hello".to_vec()), path, Plain).await {
-            Err(status) if was_not_sent(&status) => continue,
+            Err(status) if was_not_begun(&status) => continue,
             answer => assert_eq!(answer.expect("the call is well").into_inner(), b"hello"),
         }
         answered.fetch_add(1, Ordering::SeqCst);
