@@ -99,7 +99,6 @@ pub struct Line<T> {
     /// What gave way or was too late, until it is called.
     refused: VecDeque<(T, Reason, Duration)>,
     swept: Timestamp,
-    looked_at: Timestamp,
     /// Since when a free place is left to another worker.
     leaving_since: Option<Timestamp>,
 }
@@ -134,7 +133,6 @@ impl<T> Line<T> {
             ticket: 0,
             refused: VecDeque::new(),
             swept: Timestamp::ZERO,
-            looked_at: Timestamp::ZERO,
             leaving_since: None,
         }
     }
@@ -295,8 +293,7 @@ impl<T> Line<T> {
 
     /// Takes the time in which the worker stood still from the waiting of all who wait.
     fn excuse(&mut self, now: Timestamp) {
-        let stood = now.since(self.looked_at).saturating_sub(LOOKED_AT);
-        self.looked_at = now;
+        let stood = now.since(self.swept).saturating_sub(LOOKED_AT);
         if stood.is_zero() {
             return;
         }
@@ -305,10 +302,12 @@ impl<T> Line<T> {
         }
     }
 
-    /// As if it had been looked at on each tick until now, without anybody being called.
+    /// As if it had been looked at on each tick until now, without anybody being called: the next
+    /// look is a sweep.
     #[cfg(test)]
     fn looked_at(&mut self, now: Timestamp) {
-        self.looked_at = now;
+        let before = now.as_nanos().saturating_sub(model::time::saturating_nanos(SWEEP));
+        self.swept = Timestamp::from_nanos(before);
     }
 
     /// Refuses those whose time is over, and sees whether the lanes still stand.
