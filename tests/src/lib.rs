@@ -10,6 +10,7 @@
 pub mod acme;
 mod admin;
 mod backend;
+pub mod beside_nginx;
 pub mod calls;
 pub mod certificates;
 mod client;
@@ -18,6 +19,7 @@ mod door;
 mod echoes;
 pub mod fort;
 pub mod frames;
+pub mod haproxy;
 pub mod load;
 mod message;
 mod ports;

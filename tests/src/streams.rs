@@ -2,9 +2,10 @@
 //!
 //! It forbids the door its dynamic table, so that a status can be read without a decoder.
 
-use std::io::{ErrorKind, Read, Write};
+use std::io::ErrorKind;
 use std::net::TcpStream;
 
+use crate::client::Wire;
 use crate::frames::{
     ACK, CONTINUATION, DATA, END_HEADERS, END_STREAM, Frame, GOAWAY, HEADERS, PING, PREFACE,
     RST_STREAM, SETTINGS, field, frame,
@@ -27,7 +28,7 @@ pub mod code {
 /// A client's connection.
 #[derive(Debug)]
 pub struct Streams {
-    socket: TcpStream,
+    wire: Box<dyn Wire>,
     buffer: Vec<u8>,
 }
 
@@ -82,7 +83,17 @@ impl Streams {
         socket.set_read_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
         socket.set_write_timeout(Some(PATIENCE)).expect("a socket takes a timeout");
         socket.set_nodelay(true).expect("a socket takes no delay");
-        let mut streams = Self { socket, buffer: Vec::new() };
+        Self::over(Box::new(socket), window)
+    }
+
+    /// The same over what is connected already, TLS for example.
+    ///
+    /// # Panics
+    /// As [`Streams::to`].
+    #[must_use]
+    #[track_caller]
+    pub fn over(wire: Box<dyn Wire>, window: u32) -> Self {
+        let mut streams = Self { wire, buffer: Vec::new() };
         // No dynamic table, no push, the window.
         let mut settings = vec![0, 1, 0, 0, 0, 0, 0, 2, 0, 0, 0, 0, 0, 4];
         settings.extend(window.to_be_bytes());
@@ -94,7 +105,7 @@ impl Streams {
 
     /// Sends these bytes; false when the door has closed.
     pub fn raw(&mut self, bytes: impl AsRef<[u8]>) -> bool {
-        self.socket.write_all(bytes.as_ref()).is_ok()
+        self.wire.write_all(bytes.as_ref()).is_ok()
     }
 
     /// Sends a frame; false when the door has closed.
@@ -135,10 +146,10 @@ impl Streams {
                 }
             }
             let mut room = [0; 16_384];
-            match self.socket.read(&mut room) {
+            match self.wire.read(&mut room) {
                 Ok(0) => return None,
                 Ok(count) => self.buffer.extend_from_slice(&room[..count]),
-                Err(error) if error.kind() == ErrorKind::ConnectionReset => return None,
+                Err(error) if is_end(error.kind()) => return None,
                 Err(error) => panic!("the door says nothing: {error}"),
             }
         }
@@ -258,6 +269,11 @@ impl Streams {
             }
         }
     }
+}
+
+/// TLS knows whether it was ended properly; who looks at frames does not mind.
+fn is_end(kind: ErrorKind) -> bool {
+    matches!(kind, ErrorKind::ConnectionReset | ErrorKind::UnexpectedEof)
 }
 
 /// The status at the start of a header block.

@@ -108,6 +108,73 @@ fn a_flood_of_guesses_is_refused_and_others_are_served() {
     assert_eq!(answers.iter().filter(|answer| answer.status == 401).count(), 40 - busy.len());
 }
 
+/// Of many guesses at once, from one address, those of another wait for one at most.
+#[test]
+fn who_guesses_keeps_nobody_else_out() {
+    let backend = backend();
+    let route = "basic_auth = { users = { alice = \
+                 '$2b$08$abcdefghijklmnopqrstuuvbcBqwD0vqGp5cw/xK4wy0Mtx9M8.Zy' } }";
+    let door =
+        Setup::of(&[&backend]).listen("trusted_proxies = ['127.0.0.1']").route(route).start();
+    let from = |address: &str, password: &str| {
+        let credentials = basic(&format!("alice:{password}"));
+        asking(&format!("X-Forwarded-For: {address}\r\n{credentials}"))
+    };
+    let mut guesses: Vec<Client> = (0..60).map(|_| Client::to(&door)).collect();
+    for (number, client) in guesses.iter_mut().enumerate() {
+        client.send(from("192.0.2.1", &format!("guess {number}")));
+    }
+    let honest = Client::to(&door).ask(from("192.0.2.2", "open sesame"));
+    assert_eq!(honest.status, 200, "{}", honest.text());
+    let answers: Vec<u16> = guesses.iter_mut().map(|client| client.response().status).collect();
+    let count = |status: u16| answers.iter().filter(|answer| **answer == status).count();
+    // More than find a place.
+    assert!(count(503) >= 10 && count(401) + count(503) == 60, "{answers:?}");
+}
+
+/// What stands in files counts from a moment after it was written, without a reload; what cannot be
+/// used changes nothing, and a reload says why.
+#[test]
+fn users_and_keys_are_read_again_when_their_files_change() {
+    let backend = backend();
+    let folder = tempfile::tempdir().expect("temporary folders can be made");
+    let [users, secret] = ["users.htpasswd", "issuer.secret"].map(|file| folder.path().join(file));
+    let write = |file: &std::path::Path, text: &str| {
+        std::fs::write(file, text).expect("the folder is writable");
+    };
+    let hash = "$2y$04$abcdefghijklmnopqrstuu/LVz6MZlItEy42I2juLihZ66HnQx/cy";
+    write(&users, &format!("alice:{hash}\n"));
+    write(&secret, "another secret of more than thirty-two bytes");
+    let door = Setup::of(&[&backend])
+        .route(&format!("basic_auth = {{ users_file = {users:?} }}"))
+        .more(&format!(
+            "[routes.token]\npath = '/token'\npool = 'api'\njwt_auth = {{ secret_file = {secret:?} }}"
+        ))
+        .start();
+    let status = |path: &str, lines: &str| {
+        Client::to(&door).ask(asking(lines).replacen("/ ", &format!("{path} "), 1)).status
+    };
+    let as_user = |name: &str| status("/", &basic(&format!("{name}:open sesame")));
+    assert_eq!((as_user("alice"), as_user("bob")), (200, 401));
+    write(&users, &format!("bob:{hash}\n"));
+    eventually("another user counts", || (as_user("alice"), as_user("bob")) == (401, 200));
+    let token = bearer(&json!({ "sub": "alice", "exp": LATER }));
+    assert_eq!(status("/token", &token), 401);
+    write(&secret, SECRET);
+    eventually("another key counts", || status("/token", &token) == 200);
+    write(&users, "bob\n");
+    let told = || door.log().matches("users or keys cannot be read again").count();
+    eventually("it is told", || told() == 1);
+    assert!(door.log().contains("users.htpasswd"), "{}", door.log());
+    let refused = door.reload();
+    assert!(refused.status >= 400 && refused.body.contains("users.htpasswd"), "{refused:?}");
+    assert_eq!((as_user("bob"), status("/token", &token)), (200, 200));
+    write(&users, &format!("alice:{hash}\nbob:{hash}\n"));
+    eventually("all is well again", || as_user("alice") == 200);
+    assert_eq!(told(), 1);
+    assert!(door.reload().status < 300);
+}
+
 fn token_door(backend: &Backend) -> (Door, tempfile::TempDir) {
     let folder = tempfile::tempdir().expect("temporary folders can be made");
     let secret = folder.path().join("issuer.secret");
@@ -249,6 +316,29 @@ fn another_server_lets_in_and_says_who_it_is() {
     }
     assert_eq!(sso.connections(), 1, "its connection is used again");
     assert!(door.access_lines(2)[1].contains("\"user\":\"alice\""));
+}
+
+/// A session that is prolonged by asking for it: the client gets the new cookie, beside the server's.
+#[test]
+fn another_server_may_set_cookies_of_whom_it_lets_in() {
+    let backend =
+        Backend::start(|_, peer| peer.send(response(200, "Set-Cookie: own=1\r\n", "hello")));
+    let sso = Backend::start(|request, peer| {
+        let is_known = request.headers.has("cookie");
+        let lines = "Set-Cookie: session=2\r\nSet-Cookie: more=3\r\nX-Other: no\r\n";
+        peer.send(response(if is_known { 200 } else { 302 }, lines, ""));
+    });
+    let door = asks(&backend, &sso, ", copy_response = ['Set-Cookie']");
+    let mut client = Client::to(&door);
+    for _ in 0..2 {
+        let answer = client.ask(asking("Cookie: session=1\r\n"));
+        assert_eq!(answer.status, 200);
+        assert_eq!(answer.headers.all("set-cookie"), ["own=1", "session=2", "more=3"]);
+        assert!(answer.header("x-other").is_none());
+    }
+    // Who is not let in gets them once.
+    assert_eq!(client.get("/").headers.all("set-cookie"), ["session=2", "more=3"]);
+    assert!(!backend.received_text().contains("session=2"));
 }
 
 #[test]

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use black_box::certificates::{
     Authority, Issued, certificate, client, connect, get, handshake, listen, write,
 };
-use black_box::{Backend, Client, Door, Setup, eventually, ok, tidegate};
+use black_box::frames::GOAWAY;
+use black_box::streams::{self, Streams, code};
+use black_box::{Backend, Client, Door, Gate, Setup, eventually, ok, tidegate};
 use rustls::ClientConfig;
 
 /// What the listener asks of clients.
@@ -92,6 +94,76 @@ fn a_client_that_is_revoked_is_refused_within_a_moment() {
     // It has a session to resume, which would not be verified again.
     eventually("it is refused", || !is_served(&door, &bad_client));
     assert!(is_served(&door, &good));
+}
+
+/// What a listener trusts changes: connections of clients that it trusts no more serve no further
+/// request, and what they had asked is answered; those of others stay.
+#[test]
+fn connections_of_a_client_that_is_revoked_end_with_what_they_do() {
+    let authority = Authority::new();
+    let web = authority.issue("web", &["web.test"]);
+    let (good, bad) = (authority.issue("good", &["a.test"]), authority.issue("bad", &["b.test"]));
+    authority.revoke("list.crl", &[]);
+    let list = authority.roots().with_file_name("list.crl");
+    let more = format!(", revocation = [\"{}\"]", list.display());
+    let gate = Gate::closed();
+    let waits = gate.clone();
+    let backend = Backend::start(move |request, peer| {
+        if request.target == "/slow" {
+            waits.wait();
+        }
+        peer.send(ok("hello"));
+    });
+    let door = Setup::of(&[&backend]).listen(&listen(&[&web], &asking(&authority, &more))).start();
+    let (good, bad_config) = (authority.client_showing(&good), authority.client_showing(&bad));
+    let over_http2 = |config: &Arc<ClientConfig>| {
+        let mut config = (**config).clone();
+        config.alpn_protocols = vec![b"h2".to_vec()];
+        let mut streams =
+            Streams::over(Box::new(connect(&door, &Arc::new(config), "web.test")), 65_535);
+        let mut asked = streams::get("/");
+        asked[2].1 = "web.test";
+        streams.open(1, &asked, true);
+        assert_eq!(streams.response(1).0, 200);
+        streams
+    };
+    let over_http1 = |config: &Arc<ClientConfig>| {
+        let mut client = client(connect(&door, config, "web.test"));
+        assert_eq!(client.ask(get("web.test")).status, 200);
+        client
+    };
+    let (mut idle, mut idle_streams) = (over_http1(&bad_config), over_http2(&bad_config));
+    let (mut busy, mut busy_streams) = (over_http1(&bad_config), over_http2(&bad_config));
+    let (mut kept, mut kept_streams) = (over_http1(&good), over_http2(&good));
+    let slow = |path| {
+        vec![(":method", "GET"), (":scheme", "https"), (":authority", "web.test"), (":path", path)]
+    };
+    busy.send("GET /slow HTTP/1.1\r\nHost: web.test\r\n\r\n");
+    busy_streams.open(3, &slow("/slow"), true);
+    let slow_ones = || backend.requests().iter().filter(|asked| asked.target == "/slow").count();
+    eventually("both have reached the server", || slow_ones() == 2);
+    authority.revoke("list.crl", &[&bad]);
+    idle.expect_closed();
+    assert_eq!(idle_streams.goaway(), code::NO_ERROR);
+    // Told to leave, it asks once more.
+    busy_streams.wait(|frame| (frame.kind == GOAWAY).then_some(()));
+    busy_streams.open(5, &slow("/more"), true);
+    assert_eq!(busy_streams.reset(5), code::REFUSED_STREAM);
+    gate.open();
+    let last = busy.response();
+    assert_eq!((last.status, last.header("connection")), (200, Some("close")));
+    busy.expect_closed();
+    assert_eq!(busy_streams.response(3), (200, b"hello".to_vec()));
+    busy_streams.closed();
+    assert_eq!(kept.ask(get("web.test")).status, 200);
+    kept_streams.open(3, &slow("/"), true);
+    assert_eq!(kept_streams.response(3).0, 200);
+    assert!(!backend.requests().iter().any(|asked| asked.target == "/more"));
+    // Another authority in place of theirs.
+    write(&authority.roots(), &Authority::named("Another").issuer.pem());
+    kept.expect_closed();
+    assert_eq!(kept_streams.goaway(), code::NO_ERROR);
+    assert!(door.log().contains("a client's certificate counts no more"), "{}", door.log());
 }
 
 /// Under load, 50 new certificates one after the other: each is shown soon, nobody is refused.

@@ -56,6 +56,7 @@ fn compressing(backend: &Backend) -> Door {
 fn each_client_gets_the_coding_that_it_likes() {
     let backend = site("ETag: \"7\"\r\nAccept-Ranges: bytes\r\nContent-Language: de\r\n");
     let door = compressing(&backend);
+    let mut answers = std::collections::BTreeMap::new();
     for (accept, coding) in [
         ("gzip, deflate, br, zstd", "zstd"),
         ("gzip, deflate, br", "br"),
@@ -72,6 +73,15 @@ fn each_client_gets_the_coding_that_it_likes() {
         assert!(!answer.headers.has("accept-ranges") && !answer.headers.has("content-length"));
         assert!(answer.body.len() < text(500).len() / 3, "{coding}: {} bytes", answer.body.len());
         assert!(decoded(coding, &answer.body) == text(500).as_bytes(), "{coding}");
+        let bytes = |stage: &str| {
+            let labels = [format!("coding=\"{coding}\""), format!("stage=\"{stage}\"")];
+            let labels: Vec<&str> = labels.iter().map(String::as_str).collect();
+            door.metric("tidegate_compression_bytes_total", &labels)
+        };
+        *answers.entry(coding).or_insert(0) += answer.body.len();
+        let before = bytes("before") / text(500).len() as f64;
+        assert!(before == 1.0 || before == 2.0, "{coding}: {before} bodies");
+        assert_eq!(bytes("after"), answers[coding] as f64, "{coding}");
     }
     let log = backend.last();
     assert_eq!(log.headers.get("accept-encoding"), Some("*;q=0.5, zstd;q=0"), "it passes as it is");

@@ -15,7 +15,7 @@ use std::time::Duration;
 
 use black_box::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, Frames, HEADERS, PING, RST_STREAM, SETTINGS,
-    field, frame, request, string,
+    WINDOW_UPDATE, field, frame, request, string,
 };
 use black_box::load::{Load, Plan, Tally, now, show};
 use black_box::{Door, Sample, Setup};
@@ -37,10 +37,11 @@ enum Attack {
     EmptyData,
     Ping,
     Settings,
+    WindowUpdate,
     SlowReader,
 }
 
-const ALL: [Attack; 8] = [
+const ALL: [Attack; 9] = [
     Attack::RapidReset,
     Attack::MadeYouReset,
     Attack::Continuation,
@@ -48,6 +49,7 @@ const ALL: [Attack; 8] = [
     Attack::EmptyData,
     Attack::Ping,
     Attack::Settings,
+    Attack::WindowUpdate,
     Attack::SlowReader,
 ];
 
@@ -65,7 +67,8 @@ impl Attack {
             | Self::MadeYouReset
             | Self::HeaderBomb
             | Self::Ping
-            | Self::Settings => Vec::new(),
+            | Self::Settings
+            | Self::WindowUpdate => Vec::new(),
         }
     }
 
@@ -77,7 +80,9 @@ impl Attack {
             Self::RapidReset => {
                 [ask("/"), frame(RST_STREAM, 0, stream, &8_u32.to_be_bytes())].concat()
             }
-            Self::MadeYouReset => [ask("/"), frame(8, 0, stream, &0_u32.to_be_bytes())].concat(),
+            Self::MadeYouReset => {
+                [ask("/"), frame(WINDOW_UPDATE, 0, stream, &0_u32.to_be_bytes())].concat()
+            }
             Self::Continuation => frame(CONTINUATION, 0, 1, &field("x-more", "and more")),
             Self::HeaderBomb => {
                 // One field that is remembered, then named again and again: a byte each.
@@ -89,6 +94,7 @@ impl Attack {
             Self::EmptyData => frame(DATA, 0, 1, &[]),
             Self::Ping => frame(PING, 0, 0, b"12345678"),
             Self::Settings => frame(SETTINGS, 0, 0, &[]),
+            Self::WindowUpdate => frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()),
             Self::SlowReader => ask("/bytes/1000000"),
         }
     }
@@ -211,7 +217,7 @@ fn attacks_of_two_seconds_change_nothing() {
 }
 
 #[test]
-#[ignore = "long: a minute for each of eight attacks"]
+#[ignore = "long: a minute for each of nine attacks"]
 fn attacks_of_a_minute_change_nothing() {
     for attack in ALL {
         withstand(attack, Duration::from_secs(60));

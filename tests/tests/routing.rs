@@ -1,5 +1,6 @@
 //! Which route serves a request, and what routes do that need no server.
 
+use black_box::streams::{Streams, get};
 use black_box::{Backend, Client, Door, Setup, ok};
 
 /// A door whose routes answer with their own names.
@@ -98,6 +99,117 @@ fn paths() {
     ] {
         check(&mut client, &format!("GET a {path}"), expected);
     }
+}
+
+#[test]
+fn starts_and_regular_expressions() {
+    let door = door(&[
+        ("images", "path = \"/img*\""),
+        ("exact", "path = { exact = \"/img/1\" }"),
+        ("numbers", "path_regex = '^/img/[0-9]+$'"),
+        ("api", "path = \"/api\""),
+        ("apis", "path = \"/api*\""),
+        ("php", "path_regex = '(?i)[.]php$'"),
+    ]);
+    let mut client = Client::to(&door);
+    for (path, expected) in [
+        ("/img", "images"),
+        ("/img/a", "images"),
+        ("/imgx?y", "images"),
+        ("/im", "404 no_route"),
+        ("/img/1", "exact"),
+        ("/img/12", "numbers"),
+        ("/img/12/a", "images"),
+        ("/api/x", "api"),
+        ("/apix", "apis"),
+        ("/x/INDEX.PHP", "php"),
+        ("/x/index%2Ephp", "php"),
+        ("/x/index.php/", "404 no_route"),
+        ("/x?index.php", "404 no_route"),
+        ("/y/../img/./7", "numbers"),
+    ] {
+        check(&mut client, &format!("GET a {path}"), expected);
+    }
+}
+
+#[test]
+fn a_priority_comes_before_hosts_and_paths() {
+    let door = door(&[
+        ("exact", "host = \"www.example.com\"\npath = { exact = \"/a\" }"),
+        ("writes", "methods = [\"POST\"]\npriority = 10"),
+        ("blocked", "path_regex = '/private/'\npriority = 20"),
+        ("rest", "path = \"/\""),
+    ]);
+    let mut client = Client::to(&door);
+    for (request, expected) in [
+        ("GET www.example.com /a", "exact"),
+        ("POST www.example.com /a Content-Length: 0", "writes"),
+        ("POST www.example.com /a/private/b Content-Length: 0", "blocked"),
+        ("GET x /private/", "blocked"),
+        ("GET x /private", "rest"),
+    ] {
+        check(&mut client, request, expected);
+    }
+}
+
+/// Whatever the client and the server speak, the server is asked for the same path, and never for
+/// a dot segment that came about.
+#[test]
+fn paths_are_rewritten_alike_over_http_1_and_http_2() {
+    let routes = "[routes.images]\npath = \"/img*\"\npool = \"api\"\nreplace_prefix = \"/\"\n\
+        [routes.numbers]\npath_regex = '^/api/([1-9][0-9]*)/(?<rest>.*)'\npool = \"api\"\n\
+        replace_path = \"/v2/${rest}-$1$$\"\n\
+        [routes.tail]\npath_regex = '/tail/(.*)$'\npool = \"api\"\nreplace_path = \"$1\"";
+    let backend = Backend::answering(ok(""));
+    let behind = Setup::of(&[&backend]).start();
+    for setup in
+        [Setup::of(&[&backend]), Setup::at(&[behind.first_address()]).pool("protocol = \"http2\"")]
+    {
+        let door = setup.without_route().more(routes).start();
+        for (target, expected) in [
+            ("/img", Some("/")),
+            ("/imgx?a=/img", Some("/x?a=/img")),
+            ("/img/a%2Fb/", Some("/a%2Fb/")),
+            ("/img./a", Some("/a")),
+            ("/img../a", None),
+            ("/img..;x/a", None),
+            ("/api/12/a/b", Some("/v2/a/b-12$")),
+            ("/api/12/?q", Some("/v2/-12$?q")),
+            ("/x/tail/", Some("/")),
+            ("/x/tail/a", Some("/a")),
+            ("/x/tail//a", Some("/a")),
+        ] {
+            for over_http2 in [false, true] {
+                let before = backend.requests().len();
+                let status = if over_http2 {
+                    let mut streams = Streams::to(&door);
+                    streams.open(1, &get(target), true);
+                    streams.status(1)
+                } else {
+                    Client::to(&door).get(target).status
+                };
+                let after = backend.requests();
+                let seen = after.get(before).map(|request| &*request.target);
+                let answer = if expected.is_some() { 200 } else { 400 };
+                assert_eq!((status, seen), (answer, expected), "{target} {over_http2}");
+            }
+        }
+    }
+}
+
+#[test]
+fn a_request_for_another_protocol_is_rewritten_too() {
+    let backend = Backend::answering(ok(""));
+    let door = Setup::of(&[&backend])
+        .without_route()
+        .more("[routes.chat]\npath = \"/chat*\"\npool = \"api\"\nreplace_prefix = \"/ws\"")
+        .start();
+    let answer = Client::to(&door).ask(
+        "GET /chat/1 HTTP/1.1\r\nHost: a\r\nConnection: upgrade\r\nUpgrade: websocket\r\n\r\n",
+    );
+    assert_eq!(answer.status, 200);
+    let request = backend.last();
+    assert_eq!((&*request.target, request.headers.get("upgrade")), ("/ws/1", Some("websocket")));
 }
 
 #[test]

@@ -5,11 +5,11 @@
 use black_box::Backend;
 use black_box::fort::Fort;
 use black_box::frames::{
-    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PRIORITY, RST_STREAM, SETTINGS,
-    WINDOW_UPDATE, frame, string,
+    CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM,
+    SETTINGS, WINDOW_UPDATE, frame, string,
 };
 use black_box::streams::{Streams, block, code, get, post};
-use black_box::{Setup, eventually};
+use black_box::{Setup, eventually, frames};
 
 /// Streams as a client numbers them.
 fn streams() -> impl Iterator<Item = u32> {
@@ -105,7 +105,11 @@ fn threat_35_floods_of_empty_frames() {
         frame(PING, 0, 0, &[0; 8]),
         frame(PRIORITY, 0, 3, &[0, 0, 0, 0, 1]),
         frame(0xfa, 0, 0, b""),
+        // A window of one byte more each time, for a response that is not there.
+        frame(WINDOW_UPDATE, 0, 0, &1_u32.to_be_bytes()),
+        frame(WINDOW_UPDATE, 0, 1, &1_u32.to_be_bytes()),
     ];
+    let floods = attacks.len();
     for attack in attacks {
         let mut client = Streams::to(&fort.door);
         client.open(1, &post("/"), false);
@@ -113,6 +117,10 @@ fn threat_35_floods_of_empty_frames() {
         client.closed();
         fort.bystander();
     }
+    let calmed = ["scope=\"connection\"", "code=\"enhance_your_calm\""];
+    eventually("all are counted", || {
+        fort.door.metric("tidegate_http2_errors_total", &calmed) == floods as f64
+    });
     // What a client sends that only measures and lives is far from that.
     let mut client = Streams::to(&fort.door);
     assert!((0..500).all(|_| client.ping()));
@@ -220,4 +228,28 @@ fn threat_39_line_ends_in_fields() {
     let received = fort.backend.received_text();
     assert!(!received.contains("smuggled"), "{received}");
     assert!(fort.backend.requests().is_empty());
+}
+
+/// What the library refuses by itself is no request to the door, so it stands in no access log.
+#[test]
+fn refusals_below_the_walk_are_counted() {
+    let mut fort = Fort::new();
+    let malformed = [get("/"), vec![("connection", "close")]].concat();
+    let mut client = Streams::to(&fort.door);
+    for stream in streams().take(3) {
+        client.open(stream, &malformed, true);
+        assert_eq!(client.reset(stream), code::PROTOCOL_ERROR);
+    }
+    client.send(DATA, 0, 0, b"of no stream");
+    assert_eq!(client.goaway(), code::PROTOCOL_ERROR);
+    let counted = |scope: &str| {
+        let scope = format!("scope=\"{scope}\"");
+        fort.door.metric("tidegate_http2_errors_total", &[&scope, "code=\"protocol_error\""])
+    };
+    let mut client = frames::Frames::bare(fort.door.first_address());
+    client.send(&[PREFACE, &frame(PING, 0, 0, &[0; 8])].concat());
+    eventually("all are counted", || (counted("stream"), counted("connection")) == (3.0, 2.0));
+    assert_eq!(fort.door.log().matches("a stream of HTTP/2 was reset").count(), 1);
+    fort.bystander();
+    assert!(fort.backend.received().is_empty());
 }

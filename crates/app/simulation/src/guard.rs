@@ -130,12 +130,13 @@ impl<T> Guard<T> {
 fn configuration(pool: &configuration::Pool) -> Configuration {
     let route = Route {
         name: "web".into(),
+        priority: 0,
         listeners: Vec::new(),
         hosts: Vec::new(),
         path: PathPattern::Prefix("/".into()),
         methods: Vec::new(),
         headers: Vec::new(),
-        action: Action::Forward { pool: 0, replace_prefix: None },
+        action: Action::Forward { pool: 0, rewrite: None },
         body_bytes_max: None,
         total_timeout: None,
         treatment: Treatment::default(),
@@ -161,5 +162,6 @@ fn configuration(pool: &configuration::Pool) -> Configuration {
         invariants: Invariants::default(),
         changes: Changes::default(),
         allowances: Vec::new(),
+        files: Vec::new(),
     }
 }

@@ -18,7 +18,7 @@ pub(crate) fn at_ms(ms: u64) -> Timestamp {
 
 /// Two pools, `web` and `slow`, each with a route of its name, and a route `hello` without a pool.
 pub(crate) fn configuration() -> Configuration {
-    let forward = |pool| Action::Forward { pool, replace_prefix: None };
+    let forward = |pool| Action::Forward { pool, rewrite: None };
     let respond =
         Action::Respond { status: 200, body: "".into(), content_type: "text/plain".into() };
     Configuration {
@@ -40,12 +40,14 @@ pub(crate) fn configuration() -> Configuration {
         invariants: configuration::Invariants::default(),
         changes: configuration::Changes::default(),
         allowances: Vec::new(),
+        files: Vec::new(),
     }
 }
 
 fn route(name: &str, action: Action) -> configuration::Route {
     configuration::Route {
         name: name.into(),
+        priority: 0,
         listeners: Vec::new(),
         hosts: Vec::new(),
         path: configuration::PathPattern::Prefix("/".into()),

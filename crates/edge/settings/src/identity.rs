@@ -231,6 +231,7 @@ fn key_file(value: &Value<'_>) -> Option<Vec<u8>> {
 /// The bytes of a file; reports one that cannot be read, or is larger than allowed.
 pub(crate) fn file_bytes(value: &Value<'_>, bytes_max: u64) -> Option<Vec<u8>> {
     let path = value.file()?;
+    value.context.files.borrow_mut().insert(path.clone());
     let mut bytes = Vec::new();
     let read = std::fs::File::open(&path)
         .and_then(|file| file.take(bytes_max + 1).read_to_end(&mut bytes));

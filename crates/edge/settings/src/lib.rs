@@ -36,6 +36,7 @@ mod tcp;
 mod tls;
 mod units;
 
+use std::cell::RefCell;
 use std::io::Read as _;
 use std::os::unix::fs::FileTypeExt as _;
 use std::path::{Path, PathBuf};
@@ -166,7 +167,8 @@ pub fn check(source: &Source, environment: &Environment) -> Checked {
     }
 
     let (document, errors) = DeTable::parse_recoverable(text);
-    let context = Context { findings: &findings, folder: &source.folder, environment };
+    let (folder, files) = (&*source.folder, &RefCell::default());
+    let context = Context { findings: &findings, folder, environment, files };
     let root = DeValue::Table(document.into_inner());
     let read = configuration(&root, context, text);
 
@@ -225,6 +227,7 @@ fn configuration(
         invariants,
         changes,
         allowances: allowances.iter().map(|placed| placed.allowance.clone()).collect(),
+        files: context.files.take().into_iter().collect(),
     };
     Some((configuration, allowances))
 }
@@ -244,7 +247,7 @@ pub fn state(
     let folder = source.map_or(Path::new("/"), |source| &source.folder);
     let (document, _errors) = DeTable::parse_recoverable(text);
     let root = DeValue::Table(document.into_inner());
-    let context = Context { findings: &findings, folder, environment };
+    let context = Context { findings: &findings, folder, environment, files: &RefCell::default() };
     let mut root = Value::root("the configuration", &root, context).table("a table")?;
     admin::door(&mut root).state
 }

@@ -1,15 +1,17 @@
 //! Orders routes so that the first match is the most specific; finds those never reached, and
 //! those that only the order in the file tells apart.
 //!
-//! Exact hosts come before wildcards and wildcards before any host; then exact paths, templates
-//! with more literals, longer prefixes; then more headers, then methods, then listeners, then the
-//! file's order.
+//! Higher priorities come first. Within one, exact hosts come before wildcards and wildcards before
+//! any host; then exact paths, templates with more literals, regular expressions, and prefixes and
+//! starts together, the longer before the shorter; then more headers, then methods, then listeners,
+//! then the file's order. Which of two regular expressions is narrower nobody can tell: among them
+//! the file's order alone decides.
 //! A route that lists exact and wildcard hosts stands in the result once for each kind, under
 //! the same name, since no single place would be right for both.
 //! Invariant: of two routes that match one request, the first in the result is the more specific.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 
 use model::configuration::{HostPattern, PathPattern, Route, TemplateSegment};
 
@@ -32,9 +34,10 @@ fn split_by_host_kind(route: Route) -> Vec<Route> {
 }
 
 /// What a sort by specificity compares, smallest first.
-type Rank = (u8, PathRank, Reverse<usize>, bool, bool);
+type Rank = (Reverse<u16>, u8, PathRank, Reverse<usize>, bool, bool);
 
-/// Kind; then literals, no rest, segments for templates, or bytes for prefixes.
+/// Kind; then literals, no rest, segments for templates; or bytes, for prefixes and starts, of which
+/// the prefix is narrower since it ends with a segment.
 type PathRank = (u8, Reverse<usize>, bool, Reverse<usize>);
 
 fn rank(route: &Route) -> Rank {
@@ -45,9 +48,12 @@ fn rank(route: &Route) -> Rank {
         Some(HostPattern::Wildcard(_)) => 1,
         None => 2,
     };
+    let (priority, path) = (Reverse(route.priority), path_rank(&route.path));
+    if matches!(route.path, PathPattern::Regex(_)) {
+        return (priority, host_kind, path, Reverse(0), false, false);
+    }
     let headers = Reverse(route.headers.len());
-    let path = path_rank(&route.path);
-    (host_kind, path, headers, route.methods.is_empty(), route.listeners.is_empty())
+    (priority, host_kind, path, headers, route.methods.is_empty(), route.listeners.is_empty())
 }
 
 fn path_rank(path: &PathPattern) -> PathRank {
@@ -59,23 +65,38 @@ fn path_rank(path: &PathPattern) -> PathRank {
             let has_rest = matches!(segments.last(), Some(TemplateSegment::Rest(_)));
             (1, Reverse(literals), has_rest, Reverse(segments.len()))
         }
-        PathPattern::Prefix(path) => (2, Reverse(path.len()), false, Reverse(0)),
+        PathPattern::Regex(_) => (2, Reverse(0), false, Reverse(0)),
+        PathPattern::Prefix(path) => (3, Reverse(path.len()), false, Reverse(0)),
+        PathPattern::Start(text) => (3, Reverse(text.len()), true, Reverse(0)),
     }
 }
 
 /// Earlier routes that could hide a later one, by one of their hosts (`None` is any).
 ///
-/// Only routes of the same host kind can hide each other: an earlier kind is narrower. And a
-/// host of a hidden route is listed literally by the one that hides it: a wildcard matches
-/// exactly one label, so two different wildcards never meet.
+/// A host of a hidden route is listed literally by the one that hides it, or, where that has a
+/// higher priority, is one of its wildcard's or any. Two different wildcards never meet: one matches
+/// exactly one label.
 #[derive(Default)]
 struct Earlier<'r> {
     by_path: HashMap<(HostKey<'r>, PathKey<'r>), Vec<&'r Route>>,
     templates: HashMap<HostKey<'r>, Vec<&'r Route>>,
+    /// The lengths of all starts.
+    lengths: BTreeSet<usize>,
 }
 
 /// The parts of a host pattern; `None` is any.
 type HostKey<'r> = Option<(u8, &'r str)>;
+
+/// The key of a host, and those of the hosts that it is one of.
+fn host_keys(host: Option<&HostPattern>) -> Vec<HostKey<'_>> {
+    let wildcard = match host {
+        Some(HostPattern::Exact(host)) => host.find('.').and_then(|dot| host.get(dot..)),
+        Some(HostPattern::Wildcard(_)) | None => None,
+    };
+    let any = host.is_some().then_some(None);
+    let wildcard = wildcard.map(|suffix| Some((1, suffix)));
+    [host_key(host)].into_iter().chain(wildcard).chain(any).collect()
+}
 
 fn host_key(host: Option<&HostPattern>) -> HostKey<'_> {
     host.map(|host| match host {
@@ -84,14 +105,38 @@ fn host_key(host: Option<&HostPattern>) -> HostKey<'_> {
     })
 }
 
-/// The parts of an exact path or a prefix.
+/// The parts of any path but a template.
 type PathKey<'r> = (u8, &'r str);
+
+/// The first parts of two of them.
+const PREFIX: u8 = 1;
+const START: u8 = 2;
 
 fn path_key(path: &PathPattern) -> Option<PathKey<'_>> {
     match path {
         PathPattern::Exact(path) => Some((0, path)),
-        PathPattern::Prefix(path) => Some((1, path)),
+        PathPattern::Prefix(path) => Some((PREFIX, path)),
+        PathPattern::Start(text) => Some((START, text)),
+        PathPattern::Regex(text) => Some((3, text)),
         PathPattern::Template(_) => None,
+    }
+}
+
+/// The letters with which every path of a pattern begins.
+fn beginning(path: &PathPattern) -> String {
+    match path {
+        PathPattern::Exact(text) | PathPattern::Prefix(text) | PathPattern::Start(text) => {
+            text.to_string()
+        }
+        PathPattern::Template(segments) => {
+            let literals = segments.iter().map_while(|segment| match segment {
+                TemplateSegment::Literal(text) => Some(format!("/{text}")),
+                TemplateSegment::Parameter(_) | TemplateSegment::Rest(_) => None,
+            });
+            let whole = literals.clone().count() == segments.len();
+            literals.chain((!whole).then(|| "/".to_owned())).collect()
+        }
+        PathPattern::Regex(_) => "/".to_owned(),
     }
 }
 
@@ -116,7 +161,8 @@ pub(crate) fn hidden(sorted: &[Route]) -> Vec<Hidden<'_>> {
             hosts.iter().filter_map(|host| Some((*host, earlier.hiding(*host, route)?))).collect();
         if let Some(&(host, by)) = hidden.first() {
             let host = host.filter(|_| hidden.len() < hosts.len());
-            let is_same = route.path == by.path
+            let is_same = route.priority == by.priority
+                && route.path == by.path
                 && route.methods == by.methods
                 && route.headers == by.headers
                 && route.listeners == by.listeners;
@@ -139,6 +185,9 @@ fn hosts(route: &Route) -> Vec<Option<&HostPattern>> {
 impl<'r> Earlier<'r> {
     fn add(&mut self, host: Option<&'r HostPattern>, route: &'r Route) {
         let host = host_key(host);
+        if let PathPattern::Start(text) = &route.path {
+            self.lengths.insert(text.len());
+        }
         match path_key(&route.path) {
             Some(key) => self.by_path.entry((host, key)).or_default().push(route),
             None => self.templates.entry(host).or_default().push(route),
@@ -146,11 +195,22 @@ impl<'r> Earlier<'r> {
     }
 
     fn hiding(&self, host: Option<&'r HostPattern>, route: &'r Route) -> Option<&'r Route> {
-        let host = host_key(host);
-        let same = path_key(&route.path).and_then(|key| self.by_path.get(&(host, key)));
-        let templates = self.templates.get(&host);
-        let candidates = same.into_iter().chain(templates).flatten();
-        candidates.copied().find(|earlier| covers(earlier, route))
+        let beginning = beginning(&route.path);
+        let prefixes = beginning.match_indices('/').map(|(slash, _)| {
+            let prefix = beginning.get(..slash).filter(|prefix| !prefix.is_empty());
+            (PREFIX, prefix.unwrap_or("/"))
+        });
+        let starts = self.lengths.iter().map_while(|length| beginning.get(..*length));
+        let wider: Vec<PathKey<'_>> = prefixes
+            .chain([(PREFIX, &*beginning)])
+            .chain(starts.map(|start| (START, start)))
+            .collect();
+        host_keys(host).into_iter().find_map(|host| {
+            let same = path_key(&route.path).and_then(|key| self.by_path.get(&(host, key)));
+            let wider = wider.iter().filter_map(|key| self.by_path.get(&(host, *key)));
+            let candidates = same.into_iter().chain(self.templates.get(&host)).chain(wider);
+            candidates.flatten().copied().find(|earlier| covers(earlier, route))
+        })
     }
 }
 
@@ -171,7 +231,18 @@ fn covers(earlier: &Route, later: &Route) -> bool {
 }
 
 fn covers_path(earlier: &PathPattern, later: &PathPattern) -> bool {
-    let PathPattern::Template(earlier) = earlier else { return earlier == later };
+    let earlier = match earlier {
+        PathPattern::Exact(_) | PathPattern::Regex(_) => return earlier == later,
+        PathPattern::Start(text) => return beginning(later).starts_with(&**text),
+        PathPattern::Prefix(text) => {
+            let text = text.strip_suffix('/').unwrap_or(text);
+            let rest = beginning(later);
+            let rest = rest.strip_prefix(text);
+            let is_whole = earlier == later || matches!(later, PathPattern::Exact(_));
+            return rest.is_some_and(|rest| rest.starts_with('/') || rest.is_empty() && is_whole);
+        }
+        PathPattern::Template(segments) => segments,
+    };
     match later {
         PathPattern::Exact(path) => {
             let segments: Vec<Step<'_>> = literals(path).collect();
@@ -188,6 +259,15 @@ fn covers_path(earlier: &PathPattern, later: &PathPattern) -> bool {
             let below: Vec<Step<'_>> = literals(path).chain([Step::Rest]).collect();
             template_covers(earlier, &bare) && template_covers(earlier, &below)
         }
+        PathPattern::Start(text) => {
+            // The last segment goes on with any letters, and others may follow it.
+            let (whole, last) = text.rsplit_once('/').unwrap_or_default();
+            let last = if last.is_empty() { None } else { Some(Step::Any) };
+            let bare: Vec<Step<'_>> = literals(whole).chain(last).collect();
+            let below: Vec<Step<'_>> = literals(whole).chain(last).chain([Step::Rest]).collect();
+            (last.is_none() || template_covers(earlier, &bare)) && template_covers(earlier, &below)
+        }
+        PathPattern::Regex(_) => false,
     }
 }
 
@@ -261,7 +341,8 @@ pub(crate) fn equals(sorted: &[Route]) -> Vec<(&Route, &Route)> {
     found
 }
 
-/// Whether some request matches both of two routes of the same rank.
+/// Whether some request matches both of two routes of the same rank. Of regular expressions that
+/// is not known, and their order in the file is meant.
 fn meet(a: &Route, b: &Route) -> bool {
     let hosts = a.hosts.is_empty() || a.hosts.iter().any(|host| b.hosts.contains(host));
     let listeners =
@@ -276,7 +357,9 @@ fn meet(a: &Route, b: &Route) -> bool {
 }
 
 fn paths_meet(a: &PathPattern, b: &PathPattern) -> bool {
-    let (PathPattern::Template(a), PathPattern::Template(b)) = (a, b) else { return a == b };
+    let (PathPattern::Template(a), PathPattern::Template(b)) = (a, b) else {
+        return a == b && !matches!(a, PathPattern::Regex(_));
+    };
     a.iter().zip(b).all(|(a, b)| match (a, b) {
         (TemplateSegment::Literal(a), TemplateSegment::Literal(b)) => a == b,
         (TemplateSegment::Literal(_), _)

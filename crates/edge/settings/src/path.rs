@@ -1,7 +1,9 @@
-//! Reads path patterns: exact, prefix, template.
+//! Reads path patterns: exact, prefix, start, template, regular expression.
 //!
 //! Requests are compared by their canonical path, so a pattern that no canonical path can equal
 //! (with `//`, `..`, a query or raw characters) is a mistake that would otherwise stay silent.
+
+pub(crate) mod expression;
 
 use std::collections::HashSet;
 
@@ -9,16 +11,37 @@ use model::Name;
 use model::configuration::{PathPattern, TemplateSegment};
 
 use crate::finding::{Finding, quote};
-use crate::reader::Value;
+use crate::reader::{Table, Value};
 
 /// Bytes of a path in the configuration, at most: as long as a request's head may be.
 const PATH_BYTES_MAX: usize = 65_536;
 
-/// Reads `path`: a prefix, a template when it has braces, or `{ exact = "..." }`.
-pub(crate) fn path_pattern(value: &Value<'_>) -> Option<PathPattern> {
+/// What to do about a `*` that is not the last letter.
+const STAR_HELP: &str = "a `*` is the last letter, for whatever follows; to match one as it is, \
+                         write `{ exact = \"...\" }` or use `path_regex`";
+
+/// Reads `path` or `path_regex`, whichever is given; by default every path.
+pub(crate) fn path(table: &mut Table<'_>) -> Option<PathPattern> {
+    let (path, regex) = (table.get("path"), table.get("path_regex"));
+    let both = path.is_some() && regex.is_some();
+    if let Some(value) = regex.as_ref().filter(|_| both) {
+        let message = "`path_regex` stands in place of `path`".to_owned();
+        value.at_key().invalid("conflicting-keys", message, "remove one of the two");
+    }
+    // Both are read, so that all their mistakes show.
+    let path = path.map(|value| pattern(&value));
+    let regex = regex.map(|value| expression::expression(&value).map(PathPattern::Regex));
+    regex.or(path).unwrap_or_else(|| Some(PathPattern::Prefix(Name::from("/"))))
+}
+
+/// A prefix, a start when it ends with `*`, a template when it has braces, or `{ exact = "..." }`.
+fn pattern(value: &Value<'_>) -> Option<PathPattern> {
     if let Some(text) = value.as_text() {
         if text.contains(['{', '}']) {
             return template(value, text).map(PathPattern::Template);
+        }
+        if text.contains('*') {
+            return start(value, text).map(PathPattern::Start);
         }
         return plain_path(value).map(|path| PathPattern::Prefix(prefix(value, &path)));
     }
@@ -26,6 +49,18 @@ pub(crate) fn path_pattern(value: &Value<'_>) -> Option<PathPattern> {
     let exact = table.required("exact", "exact = \"/path\"");
     table.finish();
     exact.and_then(|value| plain_path(&value)).map(PathPattern::Exact)
+}
+
+/// What stands before the `*` at the end.
+fn start(value: &Value<'_>, text: &str) -> Option<Name> {
+    let start = text.strip_suffix('*').filter(|start| !start.contains('*'));
+    // Its last segment is not whole: what follows is part of it.
+    let problem = start.map_or(Some(STAR_HELP), |start| path_problem(&format!("{start}x")));
+    if let Some(help) = problem {
+        invalid_path(value, help);
+        return None;
+    }
+    start.map(Name::from)
 }
 
 /// `/api/` means `/api` and what is below it, so its last slash says nothing.
@@ -55,12 +90,12 @@ pub(crate) fn plain_path(value: &Value<'_>) -> Option<Name> {
     }
 }
 
-fn invalid_path(value: &Value<'_>, help: &str) {
+pub(crate) fn invalid_path(value: &Value<'_>, help: &str) {
     let message = format!("{} is not a path", quote(value.as_text().unwrap_or_default()));
     value.invalid("invalid-path", message, help);
 }
 
-fn path_problem(text: &str) -> Option<&'static str> {
+pub(crate) fn path_problem(text: &str) -> Option<&'static str> {
     if !text.starts_with('/') {
         return Some("a path begins with `/`");
     }
@@ -133,6 +168,9 @@ fn parse_segment(segment: &str) -> Result<TemplateSegment, &'static str> {
     if !segment.contains(['{', '}']) {
         if segment.is_empty() {
             return Err("leave out the last `/`");
+        }
+        if segment.contains('*') {
+            return Err("a `*` stands in `{*rest}` only, the last segment");
         }
         return Ok(TemplateSegment::Literal(Name::from(segment)));
     }

@@ -39,7 +39,9 @@ pub(crate) struct RawConfiguration {
     pools: Option<BTreeMap<String, RawPool>>,
     /// Which requests go where. The most specific route wins, whatever the order in the file:
     /// exact hosts before wildcards before any host, then exact paths before templates before
-    /// longer prefixes, then more headers, then routes with methods.
+    /// regular expressions before longer prefixes and starts, then more headers, then routes with
+    /// methods. A route with a higher `priority` comes before all that. Regular expressions alone
+    /// are tried in the order of the file.
     routes: BTreeMap<String, RawRoute>,
     /// Who is let in when not everybody can be served. Works without being configured.
     admission: Option<RawAdmission>,
@@ -204,10 +206,19 @@ struct RawRoute {
     /// Hosts, exact or with the first label `*`. By default any.
     #[schemars(extend("examples" = ["example.com", ["example.com", "*.example.com"]]))]
     host: Option<RawHosts>,
-    /// A prefix (`"/api"` serves `/api` and `/api/x`), a template when it has braces
-    /// (`"/users/{id}"`, `"/files/{*rest}"`), or `{ exact = "/path" }`.
+    /// A prefix (`"/api"` serves `/api` and `/api/x`), a start when it ends with `*` (`"/img*"`
+    /// serves `/img`, `/img/x` and `/imgx`), a template when it has braces (`"/users/{id}"`,
+    /// `"/files/{*rest}"`), or `{ exact = "/path" }`.
     #[schemars(extend("default" = "/"))]
     path: Option<RawPath>,
+    /// In place of `path`: a regular expression in the syntax of the `regex` crate without Unicode
+    /// classes, at most 1000 bytes. It is looked for anywhere in the path: begin it with `^/`. It
+    /// takes time in proportion to the path, whatever it is. At most 1000 routes may have one.
+    #[schemars(length(max = 1_000), extend("examples" = ["^/[a-z]{2}/shop/", "(?i)[.]php$"]))]
+    path_regex: Option<String>,
+    /// Routes with a higher one are asked first, whatever their hosts and paths.
+    #[schemars(range(max = 1_000), extend("default" = 0))]
+    priority: Option<u16>,
     /// Methods, upper case. By default any.
     #[schemars(length(min = 1), extend("examples" = [["GET", "HEAD"]]))]
     methods: Option<Vec<String>>,
@@ -215,8 +226,12 @@ struct RawRoute {
     headers: Option<BTreeMap<String, RawHeader>>,
     /// The pool the request is forwarded to. Exactly one of `pool`, `redirect`, `respond`.
     pool: Option<String>,
-    /// Replaces the matched prefix of the path. Only with `pool` and a prefix.
+    /// Replaces the matched prefix of the path. Only with `pool` and a prefix or a start.
     replace_prefix: Option<String>,
+    /// Replaces the path; the query stays. `$1` to `$9` and `${name}` stand for what the groups of
+    /// `path_regex` matched, `$$` for a dollar. Only with `pool` and `path_regex`.
+    #[schemars(length(max = 1_000), extend("examples" = ["/v2/$1"]))]
+    replace_path: Option<String>,
     /// Redirect.
     redirect: Option<RawRedirect>,
     /// Answer with a fixed response.

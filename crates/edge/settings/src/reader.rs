@@ -6,6 +6,8 @@
 
 mod quantity;
 
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::fmt::Display;
 use std::ops::{Range, RangeInclusive};
 use std::path::{Path, PathBuf};
@@ -28,6 +30,8 @@ pub(crate) struct Context<'a> {
     pub(crate) findings: &'a Findings,
     pub(crate) folder: &'a Path,
     pub(crate) environment: &'a Environment,
+    /// Files whose content is part of what is read.
+    pub(crate) files: &'a RefCell<BTreeSet<PathBuf>>,
 }
 
 /// A value with its key's name, for messages, and its place.

@@ -4,26 +4,31 @@ mod authentication;
 mod compression;
 mod cors;
 pub(crate) mod headers;
+mod rewrite;
 mod treatment;
 
 use std::collections::HashMap;
 
 use model::Name;
 use model::configuration::{
-    Action, Authentication, HeaderMatch, HostPattern, ListenerProtocol, PathPattern, Route,
+    Action, Authentication, HeaderMatch, HostPattern, ListenerProtocol, PathPattern, REGEXES_MAX,
+    Route,
 };
 
 use crate::admission;
 use crate::finding::{Finding, all_of, did_you_mean, meant, printable, quote};
 use crate::listen::{self, BODY_RANGE};
 use crate::order;
-use crate::path::{path_pattern, plain_path};
+use crate::path::{self, expression};
 use crate::pool::{self, TOKEN_HELP, is_token};
 use crate::reader::{TIMEOUT_RANGE, Table, Value};
 use crate::server::host_name;
 
 /// Routes, at most.
 const ROUTES_MAX: usize = 10_000;
+
+/// The highest priority.
+const PRIORITY_MAX: u16 = 1_000;
 
 /// Bytes of a fixed response's body.
 const BODY_BYTES_MAX: usize = 65_536;
@@ -71,12 +76,41 @@ pub(crate) fn routes(
         placed: pools,
         by_name: pools.iter().zip(0..).map(|(pool, index)| (pool.name.as_ref(), index)).collect(),
     };
-    let mut routes = Vec::new();
+    let (mut routes, mut expressions) = (Vec::new(), 0);
     for (name, value) in named.into_iter().take(ROUTES_MAX) {
         let Some(table) = value.table("a table") else { continue };
+        expressions += usize::from(table.has("path_regex"));
+        if expressions > REGEXES_MAX {
+            let message = format!("more than {REGEXES_MAX} regular expressions");
+            let finding = Finding::error("too-many-regexes", value.key_span.clone(), message);
+            value.report(
+                finding
+                    .label("one too many")
+                    .help("match prefixes, starts (`/img*`) or templates instead"),
+            );
+            break;
+        }
         routes.extend(route(name, table, listeners, &lookup));
     }
+    check_expressions(root, &routes);
     order::order(routes)
+}
+
+/// All regular expressions together must fit into the memory that is meant for them.
+fn check_expressions(root: &mut Table<'_>, routes: &[Route]) {
+    let texts = routes.iter().filter_map(|route| match &route.path {
+        PathPattern::Regex(text) => Some(&**text),
+        PathPattern::Exact(_)
+        | PathPattern::Prefix(_)
+        | PathPattern::Start(_)
+        | PathPattern::Template(_) => None,
+    });
+    if let Some(value) = root.get("routes")
+        && !expression::fit_together(texts)
+    {
+        let message = "the regular expressions of all routes need more than 16 MiB".to_owned();
+        value.at_key().invalid("too-many-regexes", message, "write fewer, or smaller ones");
+    }
 }
 
 fn route(
@@ -88,9 +122,8 @@ fn route(
     let listeners =
         table.get("listen").map_or_else(Vec::new, |value| listener_names(&value, listeners));
     let hosts = table.get("host").map_or_else(Vec::new, |value| hosts(&value));
-    let path = table
-        .get("path")
-        .map_or_else(|| Some(PathPattern::Prefix(Name::from("/"))), |value| path_pattern(&value));
+    let path = path::path(&mut table);
+    let priority = table.number("priority", 0, 0..=PRIORITY_MAX);
     let methods = table.get("methods").map_or_else(Vec::new, |value| methods(&value));
     let headers = table.get("headers").map_or_else(Vec::new, |value| headers(&value));
     let body_bytes_max = table.get("body_max").and_then(|value| value.size(&BODY_RANGE));
@@ -101,6 +134,7 @@ fn route(
     table.finish();
     Some(Route {
         name,
+        priority,
         listeners,
         hosts,
         path: path?,
@@ -269,7 +303,6 @@ fn header(entry: &Value<'_>) -> Option<HeaderMatch> {
 fn action(table: &mut Table<'_>, path: Option<&PathPattern>, pools: &Pools<'_>) -> Option<Action> {
     let (pool, redirect, respond) =
         (table.get("pool"), table.get("redirect"), table.get("respond"));
-    let replace_prefix = table.get("replace_prefix");
     let count = [&pool, &redirect, &respond].into_iter().flatten().count();
     if count != 1 {
         let what = if count == 0 { "does nothing" } else { "does several things" };
@@ -281,16 +314,10 @@ fn action(table: &mut Table<'_>, path: Option<&PathPattern>, pools: &Pools<'_>) 
                 .help("give exactly one of `pool`, `redirect` and `respond`"),
         );
     }
-    if let Some(value) = replace_prefix.as_ref()
-        && (pool.is_none() || path.is_some_and(|path| !matches!(path, PathPattern::Prefix(_))))
-    {
-        let message = "`replace_prefix` needs a `pool` and a `path` that is a prefix".to_owned();
-        value.invalid("conflicting-keys", message, "remove it, or give the path as \"/prefix\"");
-    }
-    let replace_prefix = replace_prefix.and_then(|value| plain_path(&value));
+    let rewrite = rewrite::rewrite(table, path, pool.is_some());
     // All are read, so that all their mistakes show.
     let forward = pool.and_then(|value| pool_index(&value, pools));
-    let forward = forward.map(|pool| Action::Forward { pool, replace_prefix });
+    let forward = forward.map(|pool| Action::Forward { pool, rewrite });
     let redirect = redirect.and_then(|value| redirect_action(&value));
     let respond = respond.and_then(|value| respond_action(&value));
     forward.or(redirect).or(respond)

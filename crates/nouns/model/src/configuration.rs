@@ -28,7 +28,10 @@ pub use protocol::{
     Acme, AcmeChallenge, ClientCertificates, Http2, ListenerProtocol, ProxyVersion, ServerProtocol,
     SniRoute, TcpForward,
 };
-pub use route::{Action, HeaderMatch, HostPattern, PathPattern, Route, TemplateSegment};
+pub use route::{
+    Action, HeaderMatch, HostPattern, PathPart, PathPattern, REGEX_COMPILED_BYTES_MAX, REGEXES_MAX,
+    Rewrite, Route, TemplateSegment,
+};
 pub use telemetry::{AccessLog, AccessLogFormat, AccessLogTarget, Telemetry};
 pub use treatment::{
     Authentication, BasicAuthentication, Coding, Compression, Cors, ForwardAuthentication,
@@ -47,8 +50,9 @@ pub struct Configuration {
     pub listeners: Vec<Listener>,
     /// The pools of servers, in file order; [`Action::Forward`] indexes them.
     pub pools: Vec<Pool>,
-    /// The routes, most specific first: the first match wins. One that lists both exact and
-    /// wildcard hosts stands here twice, once with each: no single place would be right for both.
+    /// The routes, by priority, then most specific first: the first match wins. One that lists both
+    /// exact and wildcard hosts stands here twice, once with each: no single place would be right for
+    /// both.
     pub routes: Vec<Route>,
     /// Who is let in.
     pub admission: Admission,
@@ -66,6 +70,9 @@ pub struct Configuration {
     pub changes: Changes,
     /// Rules that are set aside, each for a reason.
     pub allowances: Vec<Allowance>,
+    /// The files beside the text that it was made of: users, and keys of tokens. In order, each
+    /// once.
+    pub files: Vec<PathBuf>,
 }
 
 /// Process-wide settings (`[door]`).

@@ -68,7 +68,7 @@ reasons! {
     /// `Host` is missing, repeated, malformed, or contradicts the target.
     BadHost = "bad_host", 400, Client, false, "http_request_error", "The Host header is missing, repeated, malformed or contradicts the request target.";
     /// The host is none that the certificate of this connection is for.
-    Misdirected = "misdirected", 421, Client, true, "http_request_denied", "This connection is not for this host; ask again on a connection of its own.";
+    Misdirected = "misdirected", 421, Client, true, "http_request_denied", "This connection is not, or no more, for this request: ask again on a new one.";
     /// The target is not a valid path or absolute URI.
     BadTarget = "bad_target", 400, Client, false, "http_request_error", "The request target is malformed or ambiguous.";
     /// `Content-Length` is malformed or repeated.

@@ -11,6 +11,7 @@ use std::net::SocketAddr;
 use std::pin::Pin;
 use std::task::{Context, Poll, ready};
 
+use rustls::pki_types::CertificateDer;
 use tokio::io::{AsyncRead, AsyncWrite, ReadBuf};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsStream;
@@ -111,6 +112,15 @@ impl LazyTcp {
 }
 
 impl Stream {
+    /// The certificates that the other end showed, its own first; none where it showed none.
+    #[must_use]
+    pub fn peer_certificates(&self) -> &[CertificateDer<'static>] {
+        match self {
+            Self::Tls(tls) => tls.get_ref().1.peer_certificates().unwrap_or_default(),
+            Self::Tcp(_) | Self::Pipe(_) => &[],
+        }
+    }
+
     /// A socket from `accept`, nonblocking.
     #[must_use]
     pub fn accepted(socket: std::net::TcpStream) -> Self {

@@ -5,6 +5,7 @@
 //! with a unit ends in that unit, as OpenMetrics asks.
 
 mod admission;
+mod compression;
 mod http2;
 mod tcp;
 mod tls;
@@ -12,6 +13,7 @@ mod tls;
 use std::fmt::Write as _;
 
 use admission::ADMISSION;
+use compression::COMPRESSION;
 use http2::HTTP2;
 use tcp::TCP;
 use tls::TLS;
@@ -80,7 +82,10 @@ const AFTER_DOOR: &[Metric] =
 const AFTER_ADMISSION: &[Metric] =
     &joined::<{ HTTP2.len() + AFTER_HTTP2.len() }>(HTTP2, AFTER_HTTP2);
 
-const AFTER_HTTP2: &[Metric] = &joined::<{ TCP.len() + TLS.len() }>(TCP, TLS);
+const AFTER_HTTP2: &[Metric] =
+    &joined::<{ COMPRESSION.len() + AFTER_COMPRESSION.len() }>(COMPRESSION, AFTER_COMPRESSION);
+
+const AFTER_COMPRESSION: &[Metric] = &joined::<{ TCP.len() + TLS.len() }>(TCP, TLS);
 
 const fn joined<const N: usize>(first: &[Metric], second: &[Metric]) -> [Metric; N] {
     let mut all = [first[0]; N];

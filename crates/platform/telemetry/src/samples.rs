@@ -5,6 +5,7 @@
 //! are left out, which keeps the number of series to what occurred.
 
 pub(crate) mod admission;
+pub(crate) mod compression;
 pub(crate) mod http2;
 pub(crate) mod tcp;
 pub(crate) mod tls;

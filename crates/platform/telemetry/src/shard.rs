@@ -6,6 +6,7 @@
 
 use std::time::Duration;
 
+use model::configuration::Coding;
 use model::{Fault, Reason};
 
 use crate::cell::{Counter, Counters};
@@ -18,6 +19,10 @@ pub(crate) const REASONS: usize = Reason::ALL.len();
 pub(crate) const STATUSES: usize = 501;
 /// Status classes 1xx to 5xx.
 pub(crate) const CLASSES: usize = 5;
+/// Error codes of HTTP/2 (RFC 9113, section 7), and one place for any other.
+pub(crate) const HTTP2_CODES: usize = 15;
+/// Content codings that bodies are compressed by.
+pub(crate) const CODINGS: [Coding; 3] = [Coding::Gzip, Coding::Brotli, Coding::Zstd];
 
 /// The place of a status code among [`STATUSES`].
 #[inline]
@@ -30,6 +35,12 @@ fn status_index(status: u16) -> usize {
 #[inline]
 fn class_index(status: u16) -> usize {
     usize::from((status / 100).wrapping_sub(1).min(4))
+}
+
+/// The place of an error code of HTTP/2 among [`HTTP2_CODES`].
+#[inline]
+fn http2_index(code: u32) -> usize {
+    usize::try_from(code).map_or(HTTP2_CODES - 1, |code| code.min(HTTP2_CODES - 1))
 }
 
 /// One request of a route, when it ended.
@@ -234,6 +245,10 @@ pub struct WorkerShard {
     http2_connections: Counter,
     http2_streams: Counter,
     http2_floods: Counter,
+    http2_streams_reset: Counters<HTTP2_CODES>,
+    http2_connections_ended: Counters<HTTP2_CODES>,
+    /// Bytes before and after, by coding.
+    compressed: [[Counter; 2]; CODINGS.len()],
     handshakes_failed: Counter,
     handshakes: Histogram,
     reasons: Counters<REASONS>,
@@ -250,6 +265,9 @@ impl Default for WorkerShard {
             http2_connections: Counter::new(),
             http2_streams: Counter::new(),
             http2_floods: Counter::new(),
+            http2_streams_reset: Counters::new(),
+            http2_connections_ended: Counters::new(),
+            compressed: Default::default(),
             handshakes_failed: Counter::new(),
             handshakes: Histogram::new(),
             reasons: Counters::new(),
@@ -303,6 +321,28 @@ impl WorkerShard {
         self.http2_floods.add(1);
     }
 
+    /// The door reset a stream of a client's, with this error code of HTTP/2.
+    #[inline]
+    pub fn http2_stream_reset(&self, code: u32) {
+        self.http2_streams_reset.increment(http2_index(code));
+    }
+
+    /// The door ended a client's HTTP/2 connection with this error code.
+    #[inline]
+    pub fn http2_connection_ended(&self, code: u32) {
+        self.http2_connections_ended.increment(http2_index(code));
+    }
+
+    /// So many bytes of a body were compressed, to so many.
+    #[inline]
+    pub fn compressed(&self, coding: Coding, before: u64, after: u64) {
+        let at = CODINGS.iter().position(|known| *known == coding);
+        if let Some([bytes_before, bytes_after]) = at.and_then(|at| self.compressed.get(at)) {
+            bytes_before.add(before);
+            bytes_after.add(after);
+        }
+    }
+
     /// A TLS handshake with a client ended; its time counts only when it succeeded.
     #[inline]
     pub fn tls_handshake(&self, duration: Duration, succeeded: bool) {
@@ -332,6 +372,11 @@ impl WorkerShard {
         totals.http2_connections += self.http2_connections.get();
         totals.http2_streams += self.http2_streams.get();
         totals.http2_floods += self.http2_floods.get();
+        self.http2_streams_reset.add_to(&mut totals.http2_streams_reset);
+        self.http2_connections_ended.add_to(&mut totals.http2_connections_ended);
+        for (bytes, own) in totals.compressed.iter_mut().zip(&self.compressed) {
+            bytes.iter_mut().zip(own).for_each(|(total, counter)| *total += counter.get());
+        }
         totals.handshakes_failed += self.handshakes_failed.get();
         totals.panics += self.panics.get();
         self.refused.add_to(&mut totals.refused);

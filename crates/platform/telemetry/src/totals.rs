@@ -1,7 +1,7 @@
 //! What all workers' shards held together at one moment.
 
 use crate::histogram::HistogramCounts;
-use crate::shard::{CLASSES, REASONS, STATUSES};
+use crate::shard::{CLASSES, CODINGS, HTTP2_CODES, REASONS, STATUSES};
 
 /// A route's totals since its shards were made.
 #[derive(Clone, Debug)]
@@ -95,6 +95,9 @@ pub(crate) struct WorkerTotals {
     pub(crate) http2_connections: u64,
     pub(crate) http2_streams: u64,
     pub(crate) http2_floods: u64,
+    pub(crate) http2_streams_reset: Vec<u64>,
+    pub(crate) http2_connections_ended: Vec<u64>,
+    pub(crate) compressed: [[u64; 2]; CODINGS.len()],
     pub(crate) handshakes_failed: u64,
     pub(crate) handshakes: HistogramCounts,
     pub(crate) reasons: Vec<u64>,
@@ -111,6 +114,9 @@ impl Default for WorkerTotals {
             http2_connections: 0,
             http2_streams: 0,
             http2_floods: 0,
+            http2_streams_reset: vec![0; HTTP2_CODES],
+            http2_connections_ended: vec![0; HTTP2_CODES],
+            compressed: Default::default(),
             handshakes_failed: 0,
             handshakes: HistogramCounts::default(),
             reasons: vec![0; REASONS],

@@ -5,7 +5,7 @@ mod parser;
 use std::sync::Arc;
 use std::time::Duration;
 
-use model::configuration::Class;
+use model::configuration::{Class, Coding};
 use model::fact::{
     AdmissionFacts, CertificateFacts, ClientFacts, LimitFacts, PoolFacts, QueueFacts, ReasonCount,
     RouteFacts, ServerFacts, ServerState, SharedFacts, Snapshot, TalkerFacts,
@@ -42,6 +42,10 @@ fn busy() -> Arc<Registry> {
         shard.http2_connection();
         shard.http2_stream();
         shard.http2_flood();
+        shard.http2_stream_reset(1);
+        shard.http2_connection_ended(11);
+        shard.http2_connection_ended(u32::MAX);
+        shard.compressed(Coding::Brotli, 100, 10);
         shard.tls_handshake(Duration::from_millis(1), true);
         shard.tls_handshake(Duration::from_millis(1), false);
         shard.reason(Reason::BadHost);
@@ -255,13 +259,10 @@ fn every_metric_of_the_catalogue_is_on_the_page() {
     }
 }
 
-#[test]
-fn the_numbers_on_the_page_are_the_counts() {
-    let registry = busy();
-    let snapshot = Collector::new(Arc::clone(&registry)).collect(gauges());
-    let families =
-        parse(&exposition(&registry, &snapshot, ExpositionFormat::Prometheus), false).unwrap();
-    let check = |name: &str, labels: &[(&str, &str)], expected: f64| {
+/// Compares what a page says: a series by its name and labels, and its value.
+fn on_page(text: &str) -> impl Fn(&str, &[(&str, &str)], f64) + use<> {
+    let families = parse(text, false).expect("the page is well formed");
+    move |name, labels, expected| {
         let family = families.values().flat_map(|family| &family.samples);
         let found: Vec<f64> = family
             .filter(|s| {
@@ -273,7 +274,14 @@ fn the_numbers_on_the_page_are_the_counts() {
             .map(|s| s.value)
             .collect();
         assert_eq!(found, [expected], "{name} {labels:?}");
-    };
+    }
+}
+
+#[test]
+fn the_numbers_on_the_page_are_the_counts() {
+    let registry = busy();
+    let snapshot = Collector::new(Arc::clone(&registry)).collect(gauges());
+    let check = on_page(&exposition(&registry, &snapshot, ExpositionFormat::Prometheus));
     let route = ("route", "a\"p\\i\n\\u{1b}[31m");
     check("tidegate_requests_total", &[route, ("status", "200")], 2.0);
     check("tidegate_requests_total", &[route, ("status", "other")], 2.0);
@@ -300,6 +308,13 @@ fn the_numbers_on_the_page_are_the_counts() {
     check("tidegate_http2_connections_total", &[], 2.0);
     check("tidegate_http2_streams_total", &[], 2.0);
     check("tidegate_http2_floods_total", &[], 2.0);
+    let errors = "tidegate_http2_errors_total";
+    check(errors, &[("scope", "stream"), ("code", "protocol_error")], 2.0);
+    check(errors, &[("scope", "connection"), ("code", "enhance_your_calm")], 2.0);
+    check(errors, &[("scope", "connection"), ("code", "other")], 2.0);
+    let compressed = "tidegate_compression_bytes_total";
+    check(compressed, &[("coding", "br"), ("stage", "before")], 200.0);
+    check(compressed, &[("coding", "br"), ("stage", "after")], 20.0);
     check("tidegate_server_requests_total", &[("pool", "web"), ("server", "127.0.0.1:1")], 4.0);
     check(
         "tidegate_server_failures_total",

@@ -200,7 +200,7 @@ fn count(counter: &AtomicU32, limit: u32) -> bool {
 async fn connection(mut place: Place, mut stream: Stream, peer: SocketAddr) {
     let (worker, listener) = (Rc::clone(&place.worker), Rc::clone(&place.listener));
     let Some((peer, local)) = Box::pin(ends(&mut place, &mut stream, peer)).await else { return };
-    let tls = listener.tls();
+    let (tls, terms) = (listener.tls(), listener.terms());
     let (stream, session) = match (tls, stream) {
         (Some(tls), Stream::Tcp(tcp)) => {
             match Box::pin(handshake(&worker, &listener, tls, tcp)).await {
@@ -211,7 +211,7 @@ async fn connection(mut place: Place, mut stream: Stream, peer: SocketAddr) {
         (_, stream) => (stream, None),
     };
     let origin = Origin::new(peer, session.is_some(), &listener.settings());
-    let origin = origin.with_session(session).with_local(local);
+    let origin = origin.with_session(session, terms).with_local(local);
     if matches!(listener.settings().protocol, ListenerProtocol::Tcp(_)) {
         return Box::pin(tcp::serve(worker, listener, stream, origin)).await;
     }

@@ -123,14 +123,8 @@ impl Asking<'_> {
         self.view.live.secret.hash_one(of)
     }
 
-    /// The hash of the address: the client's for whom a trusted proxy speaks, else the peer's,
-    /// which is taken once per connection.
     fn address_key(&self) -> u64 {
-        let secret = &self.view.live.secret;
-        if self.client.origin.trusted {
-            return hash_address(self.address(), secret);
-        }
-        self.client.origin.peer_key(|address| hash_address(address, secret))
+        address_key(self.client, self.exchange, self.listener, &self.view.live.secret)
     }
 
     fn address(&self) -> IpAddr {
@@ -240,6 +234,22 @@ impl admission::Request for Asking<'_> {
     fn server_free(&self) -> bool {
         self.pool.is_none_or(|pool| self.view.live.pools[pool].balance.has_room())
     }
+}
+
+/// The hash of the address: the client's for whom a trusted proxy speaks, else the peer's, which is
+/// taken once per connection.
+pub(crate) fn address_key(
+    client: &Client,
+    exchange: &Exchange,
+    listener: &Listener,
+    secret: &RandomState,
+) -> u64 {
+    let origin = &client.origin;
+    if origin.trusted {
+        let address = origin.client(&exchange.request, head_bytes(client), listener);
+        return hash_address(address, secret);
+    }
+    origin.peer_key(|address| hash_address(address, secret))
 }
 
 /// IPv4 by the whole address, IPv6 by its /64: one customer usually has a whole /64.

@@ -192,7 +192,7 @@ pub(crate) async fn send(
     let bodiless = understood && client.skips_body(exchange);
     let request = &exchange.request;
     let keep_alive = understood && request.keep_alive && bodiless && request.upgrade.is_none();
-    let keep_alive = keep_alive && !worker.accepts_no_more(&client.listener);
+    let keep_alive = keep_alive && client.stays(worker);
     // A call is answered by a head alone.
     let grpc_type = answer.reason.and_then(|_| grpc::answer_type(request, head_bytes(client)));
     let without_body = understood && request.method == Method::Head

@@ -7,6 +7,7 @@
 
 mod basic;
 mod forward;
+mod hashing;
 mod jwt;
 mod passwords;
 mod question;
@@ -31,8 +32,9 @@ use crate::view::View;
 use crate::worker::Worker;
 
 pub(crate) use forward::Reply;
+pub(crate) use hashing::Hashing;
 pub(crate) use jwt::Admitted;
-pub(crate) use passwords::{Hashing, Passwords};
+pub(crate) use passwords::Passwords;
 
 /// Who may use which route; empty while all may use all.
 #[derive(Debug, Default)]

@@ -17,6 +17,7 @@ use brotli::enc::encode::{
 };
 use flate2::{Compress, Compression as GzipLevel, FlushCompress, Status};
 use model::configuration::Coding;
+use telemetry::WorkerShard;
 use zstd_safe::zstd_sys::ZSTD_EndDirective;
 use zstd_safe::{CCtx, CParameter, InBuffer, OutBuffer, ResetDirective};
 
@@ -58,6 +59,7 @@ pub(crate) struct Failed;
 pub(crate) struct Coders {
     free: RefCell<Vec<Encoder>>,
     account: Arc<Buffers>,
+    metrics: Arc<WorkerShard>,
 }
 
 /// The encoder of one body; it returns to its stock when it is dropped.
@@ -93,9 +95,10 @@ impl std::fmt::Debug for State {
 }
 
 impl Coders {
-    /// An empty stock, whose encoders count in `account` while they are lent.
-    pub(crate) fn new(account: Arc<Buffers>) -> Rc<Self> {
-        Rc::new(Self { free: RefCell::default(), account })
+    /// An empty stock, whose encoders count in `account` while they are lent, and what they do in
+    /// `metrics`.
+    pub(crate) fn new(account: Arc<Buffers>, metrics: Arc<WorkerShard>) -> Rc<Self> {
+        Rc::new(Self { free: RefCell::default(), account, metrics })
     }
 
     /// An encoder of this level, 1 to 9, for a body of this length, if that is known.
@@ -165,12 +168,16 @@ impl Coder {
         then: Then,
         out: &mut Vec<u8>,
     ) -> Result<(), Failed> {
-        match self.encoder.as_mut().map(|encoder| &mut encoder.state) {
-            Some(State::Gzip(state)) => gzip(state, input, then, out),
-            Some(State::Brotli(state)) => brotli(state, input, then, out),
-            Some(State::Zstd(context)) => zstd(context, input, then, out),
-            None => Err(Failed),
+        let Some(encoder) = &mut self.encoder else { return Err(Failed) };
+        let filled = out.len();
+        match &mut encoder.state {
+            State::Gzip(state) => gzip(state, input, then, out)?,
+            State::Brotli(state) => brotli(state, input, then, out)?,
+            State::Zstd(context) => zstd(context, input, then, out)?,
         }
+        let (before, after) = (input.len() as u64, (out.len() - filled) as u64);
+        self.stock.metrics.compressed(encoder.coding, before, after);
+        Ok(())
     }
 }
 

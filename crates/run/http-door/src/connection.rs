@@ -4,7 +4,7 @@
 //! that does not come only the bytes that came; the bytes of a request head stay at the front of
 //! the buffer until the request was recorded.
 
-use std::cell::{OnceCell, RefCell};
+use std::cell::{Cell, OnceCell, RefCell};
 use std::io::IoSlice;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
@@ -43,6 +43,8 @@ pub(crate) struct Origin {
     pub(crate) tls: bool,
     /// What its TLS handshake settled; all streams of an HTTP/2 connection share it.
     pub(crate) session: Option<Rc<Session>>,
+    /// The number of the listener's terms on which it was let in last.
+    terms: Cell<u64>,
 }
 
 impl Origin {
@@ -57,12 +59,31 @@ impl Origin {
             trusted: listener.trusted_proxies.iter().any(|network| network.contains(&address)),
             tls,
             session: None,
+            terms: Cell::new(0),
         }
     }
 
-    /// The same, once its TLS handshake is over.
-    pub(crate) fn with_session(self, session: Option<Rc<Session>>) -> Self {
-        Self { session, ..self }
+    /// The same, once its TLS handshake is over, which it did on the listener's terms of this
+    /// number.
+    pub(crate) fn with_session(self, session: Option<Rc<Session>>, terms: u64) -> Self {
+        Self { session, terms: Cell::new(terms), ..self }
+    }
+
+    /// Whether the listener still lets in the client at the other end of `stream`: what it trusts
+    /// may have changed since their handshake. Looked at anew only then.
+    pub(crate) fn is_admitted(&self, listener: &ListenerCell, stream: &Stream) -> bool {
+        let terms = listener.terms();
+        if self.terms.get() == terms {
+            return true;
+        }
+        let is_admitted = listener.admits(stream);
+        if is_admitted {
+            self.terms.set(terms);
+        } else {
+            let (peer, known) = (self.peer, self.certificate().map(ClientCertificate::words));
+            tracing::info!(%peer, known, "a client's certificate counts no more: it is asked to leave");
+        }
+        is_admitted
     }
 
     /// The certificate that the peer showed, if it showed one.
@@ -199,7 +220,8 @@ impl Client {
                     Ok(None) => drop(self.head_began.get_or_insert_with(clock::now)),
                     Err(reason) => return Poll::Ready(Err(reason)),
                 }
-            } else if worker.is_closing(&self.listener) && !self.over_http2 {
+            } else if (worker.is_closing(&self.listener) && !self.over_http2) || !self.is_admitted()
+            {
                 return Poll::Ready(Ok(None));
             }
             let buffer = self.buffer.get_or_insert_with(|| worker.buffers.lend());
@@ -225,6 +247,16 @@ impl Client {
                 Poll::Ready(_) => return Poll::Ready(Ok(None)),
             }
         }
+    }
+
+    /// Whether its listener lets it in still. Of a stream of HTTP/2 its connection knows.
+    pub(crate) fn is_admitted(&self) -> bool {
+        self.over_http2 || self.origin.is_admitted(&self.listener, &self.stream)
+    }
+
+    /// Whether it may be asked something more once it has its answer.
+    pub(crate) fn stays(&self, worker: &Worker) -> bool {
+        !worker.accepts_no_more(&self.listener) && self.is_admitted()
     }
 
     /// Keeps no more memory than what was read needs.

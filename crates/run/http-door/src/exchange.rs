@@ -31,6 +31,8 @@ pub(crate) struct Exchange {
     pub(crate) request: RequestHead,
     pub(crate) response: ResponseHead,
     pub(crate) scanner: HeadScanner,
+    /// The path that the server is asked for where its route rewrites it; else empty.
+    pub(crate) rewritten: String,
     /// What is being written to the server before the body.
     pub(crate) to_server: Vec<u8>,
     /// What is being written to the client before the body.
@@ -48,6 +50,8 @@ pub(crate) struct Exchange {
     pub(crate) user: Vec<u8>,
     /// Complete lines, `name: value\r\n`, that authentication adds to the request's head.
     pub(crate) extra_headers: Vec<u8>,
+    /// The same for the response's head.
+    pub(crate) extra_response_headers: Vec<u8>,
     /// What is done to the heads of its route, if anything.
     pub(crate) treated: Option<Rc<Treated>>,
     /// Whom the server is told that its connection is from, in pools that want to know.
@@ -99,6 +103,7 @@ impl Exchange {
             request: RequestHead::default(),
             response: ResponseHead::default(),
             scanner: HeadScanner::default(),
+            rewritten: String::new(),
             to_server: Vec::with_capacity(1024),
             to_client: Vec::with_capacity(1024),
             tried: Vec::new(),
@@ -108,6 +113,7 @@ impl Exchange {
             client: None,
             user: Vec::new(),
             extra_headers: Vec::new(),
+            extra_response_headers: Vec::new(),
             status_of_work: 0,
             treated: None,
             proxied: None,
@@ -118,6 +124,7 @@ impl Exchange {
 
     /// Ready for the next request.
     pub(crate) fn reset(&mut self) {
+        self.rewritten.clear();
         self.to_server.clear();
         self.to_client.clear();
         self.tried.clear();
@@ -127,6 +134,7 @@ impl Exchange {
         self.client = None;
         self.user.clear();
         self.extra_headers.clear();
+        self.extra_response_headers.clear();
         self.treated = None;
         self.proxied = None;
         self.deadline.limit(None);

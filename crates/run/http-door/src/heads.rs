@@ -20,8 +20,8 @@ pub(crate) struct RequestContext<'a> {
     pub(crate) request_id: &'a [u8],
     /// Whose fields the request's own must not be taken for, and the lines it adds.
     pub(crate) authenticated: Option<(&'a Authentication, &'a [u8])>,
-    /// The matched prefix, in bytes, and what stands in its place.
-    pub(crate) replace_prefix: Option<(usize, &'a str)>,
+    /// The path that the server is asked for.
+    pub(crate) path: &'a str,
 }
 
 /// Writes the request `head`, whose bytes are `bytes`, as it goes to the server.
@@ -34,7 +34,7 @@ pub(crate) fn write_request(
     out.clear();
     out.extend_from_slice(head.method_text.of(bytes));
     out.push(b' ');
-    write_path(out, head.path(), context.replace_prefix);
+    out.extend_from_slice(context.path.as_bytes());
     if let Some(query) = head.query() {
         out.push(b'?');
         out.extend_from_slice(query.as_bytes());
@@ -66,18 +66,6 @@ pub(crate) fn write_request(
         out.extend_from_slice(lines);
     }
     out.extend_from_slice(b"\r\n");
-}
-
-fn write_path(out: &mut Vec<u8>, path: &str, replace_prefix: Option<(usize, &str)>) {
-    let Some((length, replacement)) = replace_prefix else {
-        out.extend_from_slice(path.as_bytes());
-        return;
-    };
-    let rest = path.as_bytes().get(length..).unwrap_or_default();
-    out.extend_from_slice(replacement.as_bytes());
-    // The rest is empty or begins with the slash that ended the prefix.
-    let doubled = replacement.ends_with('/');
-    out.extend_from_slice(if doubled { rest.strip_prefix(b"/").unwrap_or(rest) } else { rest });
 }
 
 #[expect(clippy::wildcard_enum_match_arm, reason = "a kind the door does not know passes")]

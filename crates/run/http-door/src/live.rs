@@ -142,13 +142,23 @@ impl Live {
         now: Timestamp,
     ) -> Result<Self, LiveError> {
         let secured = Secured::load(configuration, previous.map(|live| &live.secured))?;
-        let identities = Identities::build(&configuration.clients)
-            .map_err(|client| LiveError::ClientKey { client })?;
-        let guards =
-            Guards::build(&configuration.routes).map_err(|route| LiveError::RouteKey { route })?;
-        let askers = (identities.map(Arc::new), Arc::new(guards));
-        let read = (configuration, secured, askers);
+        let read = (configuration, secured, askers(configuration)?);
         Self::assemble(read, known, previous, now)
+    }
+
+    /// The same configuration, of which files of users and of keys were read again, in place of
+    /// `previous`. No file is read.
+    ///
+    /// # Errors
+    /// When a key cannot be used, which reading it would have found.
+    pub fn with_files(
+        &self,
+        configuration: &Arc<Configuration>,
+        known: &Known,
+        (previous, now): (&Self, Timestamp),
+    ) -> Result<Self, LiveError> {
+        let read = (configuration, self.secured.clone(), askers(configuration)?);
+        Self::assemble(read, known, Some(previous), now)
     }
 
     /// The same configuration with what is `known` of its servers now, in place of `previous`. No
@@ -317,6 +327,14 @@ impl LiveListener {
         let connections = known.map(|known| Arc::clone(&known.connections)).unwrap_or_default();
         Self { settings: Arc::new(settings.clone()), tls, connections }
     }
+}
+
+fn askers(configuration: &Configuration) -> Result<Askers, LiveError> {
+    let identities = Identities::build(&configuration.clients)
+        .map_err(|client| LiveError::ClientKey { client })?;
+    let guards =
+        Guards::build(&configuration.routes).map_err(|route| LiveError::RouteKey { route })?;
+    Ok((identities.map(Arc::new), Arc::new(guards)))
 }
 
 /// Every configured server with the addresses it stands for, each address once.

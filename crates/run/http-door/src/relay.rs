@@ -34,8 +34,7 @@ impl Attempt<'_, '_> {
         length: usize,
     ) -> Ended {
         let status = exchange.response.status;
-        let wants_more =
-            exchange.request.keep_alive && !self.worker.accepts_no_more(&client.listener);
+        let wants_more = exchange.request.keep_alive && client.stays(self.worker);
         // A refused upgrade ends the connection: the client may already speak its new protocol.
         let wants_more =
             wants_more && self.upload.is_finished() && exchange.request.upgrade.is_none();

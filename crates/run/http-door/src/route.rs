@@ -1,34 +1,51 @@
-//! Which route serves a request: by host, then path, then headers, method and listener.
+//! Which route serves a request: by priority, host, path, then headers, method and listener.
 //!
-//! The routes come most specific first (`settings` orders them), and the first that matches
-//! wins. The table only avoids looking at all of them: exact hosts and paths by hash, prefixes
-//! by the path's own segments, longest first.
+//! The routes come in the order in which they are asked (`settings` orders them), and the first that
+//! matches wins. The tables only avoid looking at all of them: one for each priority, in it one for
+//! each host, and in that the paths.
 //!
 //! Invariant: what is matched is the canonical path, which is also what is forwarded.
 
+mod paths;
+mod rewrite;
+#[cfg(test)]
+mod tests;
+
 use std::collections::HashMap;
 
-use http_wire::RequestHead;
-use model::Name;
-use model::configuration::{HostPattern, PathPattern, Route, TemplateSegment};
+use http_wire::{RequestHead, canonical_path};
+use model::configuration::{
+    Action, HostPattern, PathPattern, REGEX_COMPILED_BYTES_MAX, Rewrite, Route,
+};
+use model::{Name, Reason};
+use regex::bytes::{Regex, RegexBuilder};
+
+use paths::{Paths, template_matches};
+
+/// Bytes of memory that all regular expressions of a configuration together keep of what they
+/// learned, for each worker: their states are made while they run.
+const REGEXES_CACHE_BYTES_MAX: usize = 16 << 20;
 
 /// The routes of one configuration, indexed.
 #[derive(Debug)]
 pub(crate) struct Router {
     routes: Vec<Route>,
+    /// With the index of the route, in the order of the routes.
+    regexes: Vec<(usize, Regex)>,
+    /// The highest priority first.
+    tiers: Vec<Tier>,
+    /// Whether any route asks for a host.
+    by_host: bool,
+}
+
+/// The routes of one priority.
+#[derive(Debug)]
+struct Tier {
+    priority: u16,
     exact_hosts: HashMap<Name, Paths>,
     /// Longest suffix first.
     wildcard_hosts: Vec<(Name, Paths)>,
     any_host: Paths,
-}
-
-#[derive(Debug, Default)]
-struct Paths {
-    exact: HashMap<Name, Vec<usize>>,
-    templates: Vec<usize>,
-    prefixes: HashMap<Name, Vec<usize>>,
-    /// Of which lengths there are prefixes, a bit each, so that others are not hashed.
-    lengths: u128,
 }
 
 /// The outcome of matching.
@@ -46,34 +63,23 @@ impl Router {
     pub(crate) fn new(routes: &[Route]) -> Self {
         let mut router = Self {
             routes: routes.to_vec(),
-            exact_hosts: HashMap::new(),
-            wildcard_hosts: Vec::new(),
-            any_host: Paths::default(),
+            regexes: compiled(routes),
+            tiers: Vec::new(),
+            by_host: routes.iter().any(|route| !route.hosts.is_empty()),
         };
         for (index, route) in routes.iter().enumerate() {
-            if route.hosts.is_empty() {
-                router.any_host.insert(index, &route.path);
+            // They come by priority.
+            if router.tiers.last().is_none_or(|tier| tier.priority != route.priority) {
+                router.tiers.push(Tier::new(route.priority));
             }
-            for host in &route.hosts {
-                router.paths_of(host).insert(index, &route.path);
-            }
+            let regex = router.regexes.binary_search_by_key(&index, |(route, _)| *route).ok();
+            let Some(tier) = router.tiers.last_mut() else { continue };
+            tier.insert(route, index, regex);
         }
-        router.wildcard_hosts.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        for tier in &mut router.tiers {
+            tier.wildcard_hosts.sort_by_key(|(suffix, _)| std::cmp::Reverse(suffix.len()));
+        }
         router
-    }
-
-    fn paths_of(&mut self, host: &HostPattern) -> &mut Paths {
-        match host {
-            HostPattern::Exact(name) => self.exact_hosts.entry(name.clone()).or_default(),
-            HostPattern::Wildcard(suffix) => {
-                let known = self.wildcard_hosts.iter().position(|(known, _)| known == suffix);
-                let at = known.unwrap_or_else(|| {
-                    self.wildcard_hosts.push((suffix.clone(), Paths::default()));
-                    self.wildcard_hosts.len() - 1
-                });
-                &mut self.wildcard_hosts[at].1
-            }
-        }
     }
 
     pub(crate) fn routes(&self) -> &[Route] {
@@ -126,72 +132,131 @@ impl Router {
 
     /// The host in lower case; empty when no route asks for one.
     fn host_of<'a>(&self, head: &RequestHead, bytes: &[u8], lower: &'a mut [u8; 256]) -> &'a str {
-        if self.exact_hosts.is_empty() && self.wildcard_hosts.is_empty() {
-            return "";
-        }
-        lower_host(head, bytes, lower)
+        if self.by_host { lower_host(head, bytes, lower) } else { "" }
     }
 
-    /// Routes whose host, path and headers match, most specific first.
+    /// Routes whose host, path and headers match, in their order.
     fn candidates<'a>(
         &'a self,
         host: &'a str,
         head: &'a RequestHead,
         bytes: &'a [u8],
     ) -> impl Iterator<Item = usize> + 'a {
-        let paths = self.by_host(host).chain(std::iter::once(&self.any_host));
-        paths
-            .flat_map(|paths| self.by_path(paths, head.path()))
-            .filter(|index| headers_match(&self.routes[*index], head, bytes))
+        self.tiers
+            .iter()
+            .flat_map(move |tier| tier.of_host(host))
+            .flat_map(move |paths| self.by_path(paths, head.path()))
+            .filter(move |index| headers_match(&self.routes[*index], head, bytes))
     }
 
-    fn by_host<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Paths> + 'a {
+    fn by_path<'a>(&'a self, paths: &'a Paths, path: &'a str) -> impl Iterator<Item = usize> + 'a {
+        let templates = paths.templates.iter().filter(move |index| {
+            matches!(&self.routes[**index].path, PathPattern::Template(segments) if template_matches(segments, path))
+        });
+        let regexes = paths.regexes.iter().filter_map(move |at| {
+            let (index, regex) = self.regexes.get(*at)?;
+            regex.is_match(path.as_bytes()).then_some(index)
+        });
+        let exact = paths.exact(path).iter();
+        exact.chain(templates).chain(regexes).chain(paths.beginnings(path).flatten()).copied()
+    }
+
+    /// Writes the path that the server of route `index` is asked for in place of `path` to
+    /// `rewritten`, if its route says so. It is put together in `raw`, whose contents are lost.
+    ///
+    /// # Errors
+    /// The reason to refuse the request: what came about is no path that could be forwarded.
+    pub(crate) fn rewrite(
+        &self,
+        (index, path): (usize, &str),
+        raw: &mut Vec<u8>,
+        rewritten: &mut String,
+    ) -> Result<(), Reason> {
+        let route = &self.routes[index];
+        let Action::Forward { rewrite: Some(rewrite), .. } = &route.action else { return Ok(()) };
+        raw.clear();
+        match rewrite {
+            Rewrite::Prefix(replacement) => {
+                let rest = path.as_bytes().get(route.path.prefix_length()..).unwrap_or_default();
+                rewrite::beginning(raw, replacement, rest);
+            }
+            Rewrite::Path(parts) => {
+                let at = self.regexes.binary_search_by_key(&index, |(route, _)| *route);
+                let regex = at.ok().and_then(|at| self.regexes.get(at));
+                let captures = regex.and_then(|(_, regex)| regex.captures(path.as_bytes()));
+                rewrite::whole(raw, parts, &captures.ok_or(Reason::Internal)?)?;
+            }
+        }
+        canonical_path(raw, rewritten)
+    }
+}
+
+impl Tier {
+    fn new(priority: u16) -> Self {
+        Self {
+            priority,
+            exact_hosts: HashMap::new(),
+            wildcard_hosts: Vec::new(),
+            any_host: Paths::default(),
+        }
+    }
+
+    fn insert(&mut self, route: &Route, index: usize, regex: Option<usize>) {
+        if route.hosts.is_empty() {
+            self.any_host.insert(&route.path, index, regex);
+        }
+        for host in &route.hosts {
+            self.paths_of(host).insert(&route.path, index, regex);
+        }
+    }
+
+    fn paths_of(&mut self, host: &HostPattern) -> &mut Paths {
+        match host {
+            HostPattern::Exact(name) => self.exact_hosts.entry(name.clone()).or_default(),
+            HostPattern::Wildcard(suffix) => {
+                let known = self.wildcard_hosts.iter().position(|(known, _)| known == suffix);
+                let at = known.unwrap_or_else(|| {
+                    self.wildcard_hosts.push((suffix.clone(), Paths::default()));
+                    self.wildcard_hosts.len() - 1
+                });
+                &mut self.wildcard_hosts[at].1
+            }
+        }
+    }
+
+    /// The paths of a host, the most specific pattern of it first.
+    fn of_host<'a>(&'a self, host: &'a str) -> impl Iterator<Item = &'a Paths> + 'a {
         let exact = self.exact_hosts.get(host);
         // A wildcard stands for exactly one label.
         let rest =
             host.split_once('.').map_or("", |(label, _)| host.get(label.len()..).unwrap_or(""));
         let wildcard = self.wildcard_hosts.iter().filter(move |(suffix, _)| **suffix == *rest);
-        exact.into_iter().chain(wildcard.map(|(_, paths)| paths))
-    }
-
-    fn by_path<'a>(&'a self, paths: &'a Paths, path: &'a str) -> impl Iterator<Item = usize> + 'a {
-        let exact = paths.exact.get(path).into_iter().flatten();
-        let templates = paths.templates.iter().filter(move |index| {
-            matches!(&self.routes[**index].path, PathPattern::Template(segments) if template_matches(segments, path))
-        });
-        let prefixes = prefixes_of(path).filter(|prefix| paths.lengths & bit_of(prefix) != 0);
-        let prefixes = prefixes.filter_map(|prefix| paths.prefixes.get(prefix)).flatten();
-        exact.chain(templates).chain(prefixes).copied()
+        let wildcard = wildcard.map(|(_, paths)| paths);
+        exact.into_iter().chain(wildcard).chain(std::iter::once(&self.any_host))
     }
 }
 
-impl Paths {
-    fn insert(&mut self, index: usize, path: &PathPattern) {
-        match path {
-            PathPattern::Exact(path) => self.exact.entry(path.clone()).or_default().push(index),
-            PathPattern::Template(_) => self.templates.push(index),
-            PathPattern::Prefix(path) => {
-                let trimmed = path.strip_suffix('/').unwrap_or(path);
-                self.lengths |= bit_of(trimmed);
-                self.prefixes.entry(trimmed.into()).or_default().push(index);
-            }
-        }
-    }
-}
-
-/// The bit of a prefix's length; all that are longer than 127 share one.
-fn bit_of(prefix: &str) -> u128 {
-    1 << prefix.len().min(127)
-}
-
-/// The prefixes of a path at segment borders, longest first: `/a/b` gives `/a/b`, `/a`, ``.
-fn prefixes_of(path: &str) -> impl Iterator<Item = &str> {
-    let mut next = Some(path);
-    std::iter::from_fn(move || {
-        let current = next?;
-        next = current.rfind('/').and_then(|slash| current.get(..slash));
-        Some(current)
-    })
+/// The regular expressions of `routes`, each with the index of its route.
+fn compiled(routes: &[Route]) -> Vec<(usize, Regex)> {
+    let text = |(index, route): (usize, &Route)| match &route.path {
+        PathPattern::Regex(text) => Some((index, text.clone())),
+        PathPattern::Exact(_)
+        | PathPattern::Prefix(_)
+        | PathPattern::Start(_)
+        | PathPattern::Template(_) => None,
+    };
+    let texts: Vec<(usize, Name)> = routes.iter().enumerate().filter_map(text).collect();
+    let cache = REGEXES_CACHE_BYTES_MAX / texts.len().max(1);
+    let compile = |(index, text): (usize, Name)| {
+        let regex = RegexBuilder::new(&text)
+            .unicode(false)
+            .size_limit(REGEX_COMPILED_BYTES_MAX)
+            .dfa_size_limit(cache.min(REGEX_COMPILED_BYTES_MAX))
+            .build();
+        // `settings` has compiled the same text within the same size: none is left out.
+        Some((index, regex.ok()?))
+    };
+    texts.into_iter().filter_map(compile).collect()
 }
 
 fn lower_host<'a>(head: &RequestHead, bytes: &[u8], lower: &'a mut [u8; 256]) -> &'a str {
@@ -222,143 +287,4 @@ fn listener_matches(route: &Route, listener: &str) -> bool {
 fn method_matches(route: &Route, method: &[u8]) -> bool {
     let serves = |wanted: &[u8]| route.methods.iter().any(|name| name.as_bytes() == wanted);
     route.methods.is_empty() || serves(method) || (method == b"HEAD" && serves(b"GET"))
-}
-
-fn template_matches(segments: &[TemplateSegment], path: &str) -> bool {
-    let mut rest = path.strip_prefix('/');
-    for segment in segments {
-        if matches!(segment, TemplateSegment::Rest(_)) {
-            return rest.is_some();
-        }
-        let Some(current) = rest else { return false };
-        let (text, after) = match current.split_once('/') {
-            Some((text, after)) => (text, Some(after)),
-            None => (current, None),
-        };
-        let fits = match segment {
-            TemplateSegment::Literal(literal) => **literal == *text,
-            TemplateSegment::Parameter(_) => !text.is_empty(),
-            TemplateSegment::Rest(_) => true,
-        };
-        if !fits {
-            return false;
-        }
-        rest = after;
-    }
-    rest.is_none()
-}
-
-#[cfg(test)]
-mod tests {
-    use http_wire::HeadLimits;
-    use model::configuration::{Action, HeaderMatch};
-
-    use super::*;
-
-    fn route(name: &str, hosts: &[&str], path: PathPattern, methods: &[&str]) -> Route {
-        let host = |host: &&str| match host.strip_prefix('*') {
-            Some(suffix) => HostPattern::Wildcard(suffix.into()),
-            None => HostPattern::Exact((*host).into()),
-        };
-        Route {
-            name: name.into(),
-            listeners: Vec::new(),
-            hosts: hosts.iter().map(host).collect(),
-            path,
-            methods: methods.iter().map(|method| (*method).into()).collect(),
-            headers: Vec::new(),
-            action: Action::Forward { pool: 0, replace_prefix: None },
-            body_bytes_max: None,
-            total_timeout: None,
-            treatment: model::configuration::Treatment::default(),
-            class: None,
-        }
-    }
-
-    fn router() -> Router {
-        let prefix = |path: &str| PathPattern::Prefix(path.into());
-        let template = PathPattern::Template(vec![
-            TemplateSegment::Literal("users".into()),
-            TemplateSegment::Parameter("id".into()),
-            TemplateSegment::Literal("posts".into()),
-        ]);
-        let rest = PathPattern::Template(vec![
-            TemplateSegment::Literal("files".into()),
-            TemplateSegment::Rest("path".into()),
-        ]);
-        let mut canary = route("canary", &[], prefix("/api"), &[]);
-        canary.headers = vec![HeaderMatch { name: "x-canary".into(), value: Some("1".into()) }];
-        let mut elsewhere = route("elsewhere", &[], PathPattern::Exact("/".into()), &[]);
-        elsewhere.listeners = vec!["secure".into()];
-        Router::new(&[
-            route("shop", &["shop.example.com"], prefix("/"), &[]),
-            route("any-shop", &["*.example.com"], prefix("/shop"), &[]),
-            route("exact", &[], PathPattern::Exact("/api/exact".into()), &[]),
-            route("posts", &[], template, &["GET"]),
-            route("files", &[], rest, &[]),
-            canary,
-            route("api-read", &[], prefix("/api"), &["GET"]),
-            route("api-write", &[], prefix("/api/"), &["POST"]),
-            elsewhere,
-            route("root", &[], PathPattern::Exact("/".into()), &[]),
-        ])
-    }
-
-    fn check(request: &str, expected: &str) {
-        let head = format!("{}\r\n\r\n", request.replace('\n', "\r\n"));
-        let mut parsed = RequestHead::default();
-        parsed.parse(head.as_bytes(), &HeadLimits::default()).unwrap();
-        let router = router();
-        let found = match router.find(&parsed, head.as_bytes(), "web") {
-            Match::Route(index) => router.routes()[index].name.to_string(),
-            Match::WrongMethod => router.methods(&parsed, head.as_bytes(), "web").join(","),
-            Match::None => "none".to_owned(),
-        };
-        assert_eq!(found, expected, "{request}");
-    }
-
-    #[test]
-    fn the_most_specific_route_wins() {
-        check("GET / HTTP/1.1\nHost: shop.example.com", "shop");
-        check("GET /api HTTP/1.1\nHost: SHOP.example.com:8080", "shop");
-        check("GET /shop/1 HTTP/1.1\nHost: other.example.com", "any-shop");
-        check("GET /other HTTP/1.1\nHost: other.example.com", "none");
-        check("GET /shop/1 HTTP/1.1\nHost: a.b.example.com", "none");
-        check("GET /api/exact HTTP/1.1\nHost: x", "exact");
-        check("GET /api/exact/more HTTP/1.1\nHost: x", "api-read");
-        check("POST /api/x HTTP/1.1\nHost: x", "api-write");
-        check("GET /api HTTP/1.1\nHost: x\nX-Canary: 1", "canary");
-        check("GET /api HTTP/1.1\nHost: x\nX-Canary: 2", "api-read");
-        check("GET / HTTP/1.1\nHost: x", "root");
-    }
-
-    #[test]
-    fn prefixes_end_at_segments() {
-        check("GET /apix HTTP/1.1\nHost: x", "none");
-        check("GET /api/ HTTP/1.1\nHost: x", "api-read");
-        check("GET /api?x=/exact HTTP/1.1\nHost: x", "api-read");
-    }
-
-    #[test]
-    fn templates_match_segment_by_segment() {
-        check("GET /users/7/posts HTTP/1.1\nHost: x", "posts");
-        check("GET /users//posts HTTP/1.1\nHost: x", "none");
-        check("GET /users/7/posts/1 HTTP/1.1\nHost: x", "none");
-        check("GET /files/a/b/c HTTP/1.1\nHost: x", "files");
-        check("GET /files/ HTTP/1.1\nHost: x", "files");
-        check("GET /files HTTP/1.1\nHost: x", "none");
-    }
-
-    #[test]
-    fn methods_are_refused_only_when_no_route_serves_them() {
-        check("DELETE /api/x HTTP/1.1\nHost: x", "GET,HEAD,POST");
-        check("HEAD /api/x HTTP/1.1\nHost: x", "api-read");
-        check("PUT /users/7/posts HTTP/1.1\nHost: x", "GET,HEAD");
-    }
-
-    #[test]
-    fn the_canonical_path_is_matched() {
-        check("GET /ap%69/%65xact HTTP/1.1\nHost: x", "exact");
-        check("GET /api/a/../exact HTTP/1.1\nHost: x", "exact");
-    }
 }

@@ -217,6 +217,7 @@ fn understand(
     listener: &Listener,
     length: usize,
 ) -> Result<(), Reason> {
+    let is_admitted = client.is_admitted();
     let Some(buffer) = client.buffer.as_mut() else { return Err(Reason::Internal) };
     buffer.consume(length);
     let bytes = buffer.bytes().get(..length).unwrap_or_default();
@@ -226,6 +227,9 @@ fn understand(
     }
     exchange.identify(bytes, client.origin.trusted && parsed.is_ok(), worker.random_id());
     parsed?;
+    if !is_admitted {
+        return Err(Reason::Misdirected);
+    }
     let Some(session) = &client.origin.session else { return Ok(()) };
     // The host is ASCII: the codec saw to that.
     let host = exchange.request.host.and_then(|host| std::str::from_utf8(host.of(bytes)).ok());
@@ -270,10 +274,10 @@ async fn forward(
     worker: &Rc<Worker>,
     client: &mut Client,
     exchange: &mut Exchange,
-    (view, route_index, pool_index): (&Rc<View>, usize, usize),
+    (view, index, pool_index): (&Rc<View>, usize, usize),
     mut place: Place<'_>,
 ) -> Ended {
-    let route = &view.live.router.routes()[route_index];
+    let route = &view.live.router.routes()[index];
     let pool = &view.live.pools[pool_index];
     let settings = &view.live.configuration.pools[pool_index];
     let listener = client.listener.settings();
@@ -285,7 +289,7 @@ async fn forward(
     let waited = exchange.phases.authenticating + exchange.phases.waited.unwrap_or_default();
     limit_time(client, exchange, (route, settings), waited);
     pool.balance.retries().deposit();
-    let mut upload = match begin_upload(client, exchange, (route, settings), bytes_max) {
+    let mut upload = match begin_upload(client, exchange, (view, index, settings), bytes_max) {
         Ok(upload) => upload,
         Err(reason) => {
             let answer = Answer::refusal(reason, &listener, view);
@@ -403,9 +407,13 @@ fn last_reason(exchange: &Exchange, otherwise: Reason) -> Reason {
 fn begin_upload(
     client: &mut Client,
     exchange: &mut Exchange,
-    (route, pool): (&Route, &PoolSettings),
+    (view, index, pool): (&View, usize, &PoolSettings),
     bytes_max: u64,
 ) -> Result<Pump, Reason> {
+    let (router, path) = (&view.live.router, exchange.request.path());
+    // The head is not written yet, so the room for it is free.
+    router.rewrite((index, path), &mut exchange.to_server, &mut exchange.rewritten)?;
+    let route = &router.routes()[index];
     write_request_head(client, exchange, route);
     exchange.proxied = pool.proxy_protocol.map(|_version| client.origin.endpoints());
     exchange.body_begun = true;
@@ -426,11 +434,9 @@ fn begin_upload(
 }
 
 pub(crate) fn write_request_head(client: &Client, exchange: &mut Exchange, route: &Route) {
-    let replace_prefix = match &route.action {
-        Action::Forward { replace_prefix: Some(replacement), .. } => {
-            Some((route.path.prefix_length(), &**replacement))
-        }
-        Action::Forward { .. } | Action::Redirect { .. } | Action::Respond { .. } => None,
+    let path = match exchange.rewritten.as_str() {
+        "" => exchange.request.path(),
+        rewritten => rewritten,
     };
     let context = RequestContext {
         origin: &client.origin,
@@ -438,7 +444,7 @@ pub(crate) fn write_request_head(client: &Client, exchange: &mut Exchange, route
         request_id: &exchange.request_id,
         authenticated: (route.treatment.authentication.as_ref())
             .map(|how| (how, &*exchange.extra_headers)),
-        replace_prefix,
+        path,
     };
     heads::write_request(&mut exchange.to_server, &exchange.request, head_bytes(client), &context);
     treated::treat_request(client, exchange);

@@ -120,8 +120,13 @@ pub(crate) fn treat_request(client: &Client, exchange: &mut Exchange) {
     exchange.to_server = head;
 }
 
-/// Applies the route's rules to the head for the client, as it was written.
+/// Applies the route's rules to the head for the client, as it was written, after what another
+/// server who let the request in wants him to get.
 pub(crate) fn treat_response(client: &Client, exchange: &mut Exchange, kind: Kind) {
+    if !exchange.extra_response_headers.is_empty() {
+        let lines = &exchange.extra_response_headers;
+        fields::extend(&mut exchange.to_client, |head| head.extend_from_slice(lines));
+    }
     if exchange.treated.is_none() {
         return;
     }

@@ -19,6 +19,7 @@ use model::fact::ServerState;
 use model::{Name, Timestamp};
 use net::buffer::{Buffer, BufferPool};
 use net::clock;
+use net::socket::Stream;
 use net::timer::{Ticker, Wheel};
 use net::tls::ServerTls;
 use telemetry::{AccessLog, Arm, Arms, Recorder, Registry, ServerShard, WorkerShard};
@@ -129,6 +130,8 @@ impl Shared {
 pub(crate) struct ListenerCell {
     settings: RefCell<Rc<Listener>>,
     tls: RefCell<Option<Arc<ServerTls>>>,
+    /// How often it changed which clients are let in.
+    terms: Cell<u64>,
     pub(crate) connections: Arc<AtomicU32>,
     pub(crate) closing: Cell<bool>,
     /// Connections that wait for a request.
@@ -142,6 +145,7 @@ impl ListenerCell {
         Rc::new(Self {
             settings: RefCell::new(own_settings(listener)),
             tls: RefCell::new(listener.tls.clone()),
+            terms: Cell::new(0),
             connections: Arc::clone(&listener.connections),
             closing: Cell::new(false),
             idle: IdleClients::default(),
@@ -155,6 +159,24 @@ impl ListenerCell {
 
     pub(crate) fn tls(&self) -> Option<Arc<ServerTls>> {
         self.tls.borrow().clone()
+    }
+
+    /// Uses what was read of its certificates, and whom it trusts, from now on.
+    fn secure(&self, tls: Option<&Arc<ServerTls>>) {
+        let before = self.tls.replace(tls.cloned());
+        if !ServerTls::same_trust(before.as_deref(), tls.map(|tls| &**tls)) {
+            self.terms.set(self.terms.get() + 1);
+        }
+    }
+
+    /// The number of the terms on which clients are let in: as long as it is the same, they are.
+    pub(crate) fn terms(&self) -> u64 {
+        self.terms.get()
+    }
+
+    /// Whether the client at the other end of `stream` would be let in now, by its certificate.
+    pub(crate) fn admits(&self, stream: &Stream) -> bool {
+        ServerTls::admits(self.tls.borrow().as_deref(), stream)
     }
 
     fn close(&self) {
@@ -235,12 +257,13 @@ impl Worker {
         let account = Arc::clone(live.admission.buffers());
         let view = View::new(index, &shared, (live, None), &mut idle.borrow_mut());
         let queues = RefCell::new(view.queues().collect());
+        let metrics = shared.registry.worker(index);
         Self {
             index,
-            metrics: shared.registry.worker(index),
             recorder: shared.registry.recorder(index),
             buffers: BufferPool::new(BUFFER_BYTES, STOCK_MAX, Leases::of(&account)),
-            coders: Coders::new(Arc::clone(&account)),
+            coders: Coders::new(Arc::clone(&account), Arc::clone(&metrics)),
+            metrics,
             account,
             wheel: Wheel::new(clock::now()),
             date: Date::new(),
@@ -316,13 +339,14 @@ impl Worker {
                 return false;
             }
             *cell.settings.borrow_mut() = own_settings(kept);
-            cell.tls.borrow_mut().clone_from(&kept.tls);
+            cell.secure(kept.tls.as_ref());
             true
         });
         drop(listeners);
         self.trial.borrow_mut().take_if(|trial| Arc::ptr_eq(&trial.candidate.live, &live));
         self.serve(live);
-        // Connections of a listener that is gone look up and end when they are idle.
+        // Connections of a listener that is gone, or that trusts their clients no more, look up
+        // and end when they are idle.
         self.wheel.wake_all();
     }
 

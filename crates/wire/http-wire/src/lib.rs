@@ -8,6 +8,7 @@
 //! - [`HeadScanner`] finds the end of a head while it arrives.
 //! - [`RequestHead`] and [`ResponseHead`] parse a whole head into spans; both are reused, so that a
 //!   warmed connection allocates nothing.
+//! - [`canonical_path`] gives a rewritten path the one form that paths have here.
 //! - [`ChunkDecoder`] decodes a chunked body in place; [`write_chunk_head`] writes chunks.
 //! - [`read_proxy_header`] and [`ClientHelloReader`] read what may stand before HTTP, or TCP: the
 //!   PROXY protocol, and the server name of TLS that is passed on as it came.
@@ -36,6 +37,7 @@ pub use chunk::{
 pub use client_hello::{CLIENT_HELLO_BYTES_MAX, ClientHello, ClientHelloError, ClientHelloReader};
 pub use fields::{Framing, Header, Version};
 pub use kind::HeaderKind;
+pub use path::canonical_path;
 pub use proxy::{
     Endpoints, PROXY_BYTES_MAX, ProxyError, ProxyHeader, read_proxy_header, write_proxy_header,
 };

@@ -52,6 +52,20 @@ const fn is_unreserved(byte: u8) -> bool {
     byte.is_ascii_alphanumeric() || matches!(byte, b'-' | b'.' | b'_' | b'~')
 }
 
+/// Writes the canonical form of a path that the door itself has put together, after a slash if it
+/// has none, to `out`; what was there is gone.
+///
+/// # Errors
+/// The [`Reason`] to refuse the request with: it holds what no target may, or what a server might
+/// read as a dot segment, or leads above the root. The contents of `out` are then unspecified.
+pub fn canonical_path(path: &[u8], out: &mut String) -> Result<(), Reason> {
+    out.clear();
+    if path.first() == Some(&b'/') {
+        return canonicalise(path, out, &mut Vec::new());
+    }
+    canonicalise(&[b"/", path].concat(), out, &mut Vec::new())
+}
+
 /// Appends the canonical form of `path`, which begins with `/`, to `out`, which is empty.
 #[inline]
 pub(crate) fn canonicalise(

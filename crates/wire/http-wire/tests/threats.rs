@@ -3,7 +3,7 @@
 
 use http_wire::{
     ChunkDecoder, ChunkLimits, Framing, HeadLimits, HeadScanner, HeaderKind, Method, RequestHead,
-    ResponseHead,
+    ResponseHead, canonical_path,
 };
 use model::Reason;
 
@@ -79,6 +79,22 @@ fn path_of(target: &str) -> Result<String, Reason> {
 fn paths(table: &[(&str, &str)]) {
     for (target, canonical) in table {
         assert_eq!(path_of(target).as_deref(), Ok(*canonical), "{target:?}");
+    }
+}
+
+/// A path that the door has put together goes the way of one that a client asks for.
+#[test]
+fn paths_put_together_are_made_canonical() {
+    let mut out = "left over".to_owned();
+    let mut canonical =
+        |path: &str| canonical_path(path.as_bytes(), &mut out).map(|()| out.clone());
+    for (path, expected) in
+        [("", "/"), ("a/../b", "/b"), ("/a/./b%2f%7e", "/a/b%2F~"), ("//a", "//a"), ("/a/..", "/")]
+    {
+        assert_eq!(canonical(path).as_deref(), Ok(expected), "{path:?}");
+    }
+    for path in ["..", "/../a", "/a/..;b", "/a/..%2Fb", "/a%2", "/a?b", "/a#b", "/a b", "/a\\b"] {
+        assert_eq!(canonical(path), Err(Reason::BadTarget), "{path:?}");
     }
 }
 

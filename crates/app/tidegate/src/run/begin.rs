@@ -26,6 +26,7 @@ use super::certificates::Certificates;
 use super::change::{Changer, ChangerInbox, Pause};
 use super::control::{Desk, Request};
 use super::handover::{Predecessor, Taken};
+use super::key_files::KeyFiles;
 use super::operator::{Inbox, Operator};
 use super::quotas::Quotas;
 use super::sockets::{Opened, Sockets};
@@ -74,6 +75,7 @@ pub(super) async fn run(
     let desk = Desk::new(&registry, (&live, known), records, (requests, orders));
     let (at, names) = (Arc::clone(&desk), Arc::clone(&resolver));
     let stage = Stage { desk: at, resolver: names, changes: changes.clone() };
+    let key_files = KeyFiles::new(path.clone(), environment.clone());
     let changer = Changer::new(stage, notifier.clone(), path, environment);
     let mut operator = Operator {
         workers: start_workers(configuration.door.workers, &shared, &live, &ended)?,
@@ -93,6 +95,7 @@ pub(super) async fn run(
         trial: None,
         quotas: Quotas::of(&live),
         certificates: Certificates::default(),
+        key_files,
         seconds,
         _checks: Checks::start(&live, &changes),
         _watch: watch,

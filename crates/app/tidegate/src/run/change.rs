@@ -322,11 +322,12 @@ impl Changer {
         Ok(newest.iter().map(line).collect())
     }
 
-    /// The text is live already: certificates are read again, and nothing else happens.
+    /// The text is live already: the files that it names are read again, and nothing else happens.
     async fn live_again(&mut self, proposal: &Proposal) -> Result<Changed, Refusal> {
         let number = self.live.generation.number;
         if proposal.origin == Origin::Reload {
-            let configuration = Arc::clone(self.stage.desk.live().configuration());
+            let configuration =
+                self.configuration_of(&self.live).await.map_err(cannot_be_served)?;
             let prepared = self.prepared(&configuration).await?;
             self.swapped(prepared).await?;
             tracing::info!(generation = number, "live again: its text is unchanged");

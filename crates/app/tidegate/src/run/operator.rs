@@ -28,10 +28,11 @@ use tokio::sync::{mpsc, oneshot};
 use tokio::time::Sleep;
 
 use super::admin::Admin;
-use super::certificates::{self, Certificates, Found};
+use super::certificates::{self, Certificates};
 use super::control::{Desk, Request};
 use super::facts;
 use super::handover::Copy;
+use super::key_files::KeyFiles;
 use super::open::Second;
 use super::quotas::Quotas;
 use super::sockets::{Opened, Sockets};
@@ -71,6 +72,7 @@ pub(super) struct Operator {
     pub(super) trial: Option<Trial>,
     pub(super) quotas: Quotas,
     pub(super) certificates: Certificates,
+    pub(super) key_files: KeyFiles,
     pub(super) seconds: mpsc::Sender<Second>,
     pub(super) _checks: Checks,
     pub(super) _watch: Watch,
@@ -139,8 +141,12 @@ impl Operator {
                 Some(change) = inbox.changes.recv() => tell(&change),
                 _ = seconds.tick() => self.second(),
                 _ = quarters.tick() => self.desk.live().admission().tick(clock::now()),
-                _ = looks.tick() => self.certificates.look(&self.desk.live()),
+                _ = looks.tick() => {
+                    self.certificates.look(&self.desk.live());
+                    self.key_files.look(&self.desk.live(), self.desk.kept());
+                }
                 Some(found) = self.certificates.found() => self.renew(found).await,
+                Some(found) = self.key_files.found() => self.renew_files(found).await,
                 _ = watchdog.tick() => self.notify(Notifier::watchdog),
                 () = self.ends.as_mut() => {
                     let cut = self.shared.connections();
@@ -295,27 +301,7 @@ impl Operator {
         }
     }
 
-    /// Puts certificates that were read again before new handshakes, and before new connections to
-    /// servers. Those that are open stay.
-    async fn renew(&mut self, found: Found) {
-        let current = self.desk.live();
-        // What went live in the meantime has read its own files; the next look is at those.
-        if let Some(secured) = found.secured.filter(|_| Arc::ptr_eq(&found.live, &current)) {
-            let known = self.desk.known();
-            match current.with_certificates(secured, &known, (&current, clock::now())) {
-                Ok(live) => {
-                    self.put_live(&Arc::new(live)).await;
-                    for (owner, files) in found.renewed {
-                        tracing::info!(%owner, ?files, "certificates changed: new connections use them");
-                    }
-                }
-                Err(error) => tracing::error!(error = %chain(&error), "nothing changed"),
-            }
-        }
-        self.certificates.take(self.desk.live().secured());
-    }
-
-    async fn put_live(&mut self, live: &Arc<Live>) {
+    pub(super) async fn put_live(&mut self, live: &Arc<Live>) {
         self.desk.switches.put_in_effect(live);
         self.tell_workers(|| Command::Live(Arc::clone(live))).await;
         self.desk.publish(live);

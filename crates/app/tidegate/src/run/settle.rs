@@ -256,7 +256,10 @@ impl Changer {
     }
 
     /// The configuration of a generation's text, as it was when it was live.
-    async fn configuration_of(&self, kept: &Arc<Kept>) -> Result<Arc<Configuration>, String> {
+    pub(super) async fn configuration_of(
+        &self,
+        kept: &Arc<Kept>,
+    ) -> Result<Arc<Configuration>, String> {
         let source = start::source_of(kept.generation.number, &kept.text, &self.path);
         let environment = self.environment.clone();
         let checked = tokio::task::spawn_blocking(move || {

@@ -5,7 +5,8 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use model::configuration::{
-    Action, Authentication, HeaderMatch, HostPattern, PathPattern, Route, TemplateSegment,
+    Action, Authentication, HeaderMatch, HostPattern, PathPart, PathPattern, Rewrite, Route,
+    TemplateSegment,
 };
 use model::{Configuration, Name};
 
@@ -77,6 +78,7 @@ fn tell_one<'a>(pair: Pair<'_, Whole<'a>>, lines: &mut Lines) {
     };
     let Route {
         name,
+        priority,
         hosts: _,
         path,
         methods,
@@ -102,6 +104,7 @@ fn tell_one<'a>(pair: Pair<'_, Whole<'a>>, lines: &mut Lines) {
     {
         about.field("target of its redirect", location, after, words::name);
     }
+    about.traffic("priority", priority, &to.route.priority, u16::to_string);
     about.traffic("hosts", &from.hosts, &to.hosts, |hosts| words_of_hosts(hosts));
     about.traffic("listeners", listeners, &to.route.listeners, |listeners| {
         words_of_listeners(listeners)
@@ -130,8 +133,12 @@ fn tell_one<'a>(pair: Pair<'_, Whole<'a>>, lines: &mut Lines) {
 fn tell_whole(whole: &Whole<'_>, what: &str, lines: &mut Lines) {
     let route = whole.route;
     lines.say(Concern::Traffic, || {
+        let priority = match route.priority {
+            0 => String::new(),
+            priority => format!("priority {priority}, "),
+        };
         format!(
-            "route {}: {what}: listeners {}, hosts {}, path {}, methods {}: {}",
+            "route {}: {what}: {priority}listeners {}, hosts {}, path {}, methods {}: {}",
             words::text(&route.name),
             words_of_listeners(&route.listeners),
             words_of_hosts(&whole.hosts),
@@ -144,16 +151,29 @@ fn tell_whole(whole: &Whole<'_>, what: &str, lines: &mut Lines) {
 
 fn words_of_action(whole: &Whole<'_>) -> String {
     match &whole.route.action {
-        Action::Forward { pool: _, replace_prefix } => {
+        Action::Forward { pool: _, rewrite } => {
             let pool = whole.pool.map_or_else(String::new, words::name);
-            let prefix = replace_prefix.as_ref().map_or_else(String::new, |prefix| {
-                format!(" with its prefix replaced by {}", words::text(prefix))
-            });
-            format!("pool {pool}{prefix}")
+            let rewrite = rewrite.as_ref().map_or_else(String::new, words_of_rewrite);
+            format!("pool {pool}{rewrite}")
         }
         Action::Redirect { status, location: _ } => format!("redirect with {status}"),
         Action::Respond { status, body: _, content_type } => {
             format!("answer {status} of type {}", words::text(content_type))
+        }
+    }
+}
+
+fn words_of_rewrite(rewrite: &Rewrite) -> String {
+    match rewrite {
+        Rewrite::Prefix(prefix) => format!(" with its prefix replaced by {}", words::text(prefix)),
+        Rewrite::Path(parts) => {
+            let part = |part: &PathPart| match part {
+                PathPart::Text(text) => text.replace('$', "$$"),
+                PathPart::Group(number @ 0..=9) => format!("${number}"),
+                PathPart::Group(number) => format!("${{{number}}}"),
+            };
+            let path: String = parts.iter().map(part).collect();
+            format!(" with its path replaced by {}", words::text(path))
         }
     }
 }
@@ -180,6 +200,8 @@ fn words_of_path(path: &PathPattern) -> String {
     match path {
         PathPattern::Exact(path) => format!("exactly {}", words::text(path)),
         PathPattern::Prefix(path) => format!("{} and below", words::text(path)),
+        PathPattern::Start(text) => format!("all that begin with {}", words::text(text)),
+        PathPattern::Regex(text) => format!("what matches {}", words::text(text)),
         PathPattern::Template(segments) => {
             let segment = |segment: &TemplateSegment| match segment {
                 TemplateSegment::Literal(text) => format!("/{text}"),

@@ -77,7 +77,7 @@ fn much_is_moved_at_once() {
     // The other route's requests are as new to these servers as the pool is old.
     let reroute = |to: &mut Configuration| {
         to.changes.move_max = 0.4;
-        to.routes[0].action = Action::Forward { pool: 1, replace_prefix: None };
+        to.routes[0].action = Action::Forward { pool: 1, rewrite: None };
     };
     let half = "pool web: 50 % of its requests would move to other servers at once, more than \
                 40 % (changes.move_max): the change needs a canary";

@@ -4,7 +4,7 @@ use std::time::Duration;
 
 use model::configuration::{
     Action, Allowance, Balance, Check, CheckKind, HashKey, HeaderValue, HostPattern, JwtKey,
-    PoolTls, SharedQuotas, ValuePart, Variable,
+    PathPart, PoolTls, Rewrite, SharedQuotas, ValuePart, Variable,
 };
 use proptest::prelude::*;
 
@@ -88,7 +88,8 @@ fn pools_and_routes_by_name() {
     );
     check(
         |to| {
-            to.routes[0].action = Action::Forward { pool: 1, replace_prefix: Some("/v2".into()) };
+            let rewrite = Some(Rewrite::Prefix("/v2".into()));
+            to.routes[0].action = Action::Forward { pool: 1, rewrite };
             to.routes[0].hosts = vec![HostPattern::Wildcard(".example.com".into())];
             to.routes[0].methods = vec!["GET".into()];
             to.routes[1].listeners = vec!["web".into()];
@@ -98,6 +99,31 @@ fn pools_and_routes_by_name() {
             "route api: hosts from any to *.example.com",
             "route api: methods from any to GET",
             "route web: listeners from all to web",
+        ],
+    );
+    check(
+        |to| {
+            let parts = [PathPart::Text("/v2/$/".into()), PathPart::Group(1), PathPart::Group(12)];
+            let rewrite = Some(Rewrite::Path(parts.to_vec()));
+            to.routes[0].action = Action::Forward { pool: 0, rewrite };
+            to.routes[0].path = PathPattern::Regex("^/api/(.*)".into());
+            to.routes[0].priority = 10;
+            to.routes[1].path = PathPattern::Start("/web".into());
+        },
+        &[
+            "route api: its requests from pool api to pool api with its path replaced by /v2/$$/$1${12}",
+            "route api: priority from 0 to 10",
+            "route api: path from /api and below to what matches ^/api/(.*)",
+            "route web: path from /web and below to all that begin with /web",
+        ],
+    );
+    check(
+        |to| {
+            to.routes.push(route("next", 0));
+            to.routes[2].priority = 1;
+        },
+        &[
+            "route next: added: priority 1, listeners all, hosts any, path /next and below, methods any: pool api",
         ],
     );
     check(

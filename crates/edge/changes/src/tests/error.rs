@@ -24,7 +24,7 @@ const CHANGES: [(&str, Change); 10] = [
     ("p2c -> round robin", |to| to.pools[0].balance = Balance::RoundRobin),
     ("p2c -> maglev", |to| to.pools[0].balance = Balance::Maglev(HashKey::ClientAddress)),
     ("a route moved to another pool", |to| {
-        to.routes[1].action = Action::Forward { pool: 0, replace_prefix: None };
+        to.routes[1].action = Action::Forward { pool: 0, rewrite: None };
     }),
     ("at most 4 in flight", |to| to.pools[0].in_flight_max = 4),
 ];

@@ -7,8 +7,8 @@ use std::time::Duration;
 use model::capacity::Capacity;
 use model::configuration::{
     AccessLog, AccessLogFormat, AccessLogTarget, AdminTcp, Allowance, Balance, CertificateFiles,
-    Check, CheckKind, FlowKey, HeaderMatch, ListenerTls, PoolTls, Rollback, SharedQuotas, State,
-    TlsVersion,
+    Check, CheckKind, FlowKey, HeaderMatch, ListenerTls, PathPart, PoolTls, Rewrite, Rollback,
+    SharedQuotas, State, TlsVersion,
 };
 
 use super::*;
@@ -123,7 +123,14 @@ fn of_routes_and_listeners() {
     const HOUR: Duration = Duration::from_secs(3_600);
     check(&[
         |to| to.routes[0].listeners = vec!["web".into()],
+        |to| to.routes[0].priority = 1,
         |to| to.routes[0].path = PathPattern::Exact("/api".into()),
+        |to| to.routes[0].path = PathPattern::Start("/api".into()),
+        |to| to.routes[0].path = PathPattern::Regex("/api".into()),
+        |to| {
+            let rewrite = Some(Rewrite::Path(vec![PathPart::Group(1)]));
+            to.routes[0].action = Action::Forward { pool: 0, rewrite };
+        },
         |to| to.routes[0].methods = vec!["GET".into()],
         |to| to.routes[0].headers = vec![HeaderMatch { name: "a".into(), value: None }],
         |to| to.routes[0].body_bytes_max = Some(1),

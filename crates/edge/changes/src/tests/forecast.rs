@@ -64,7 +64,7 @@ fn requests_of_a_route_that_is_gone_are_lost() {
 
 #[test]
 fn a_route_that_changes_its_pool_moves_its_requests() {
-    let to = changed(|to| to.routes[0].action = Action::Forward { pool: 1, replace_prefix: None });
+    let to = changed(|to| to.routes[0].action = Action::Forward { pool: 1, rewrite: None });
     let forecast = crate::forecast(&configuration(), &to, Some(&recorded()));
     let web = &forecast.pools[1];
     assert!((web.moved - 2.0 / 3.0).abs() < 0.03, "{web:?}");

@@ -68,12 +68,13 @@ pub(crate) fn pool(name: &str, first: u8, weights: &[u32]) -> Pool {
 fn route(name: &str, pool: usize) -> Route {
     Route {
         name: name.into(),
+        priority: 0,
         listeners: Vec::new(),
         hosts: Vec::new(),
         path: PathPattern::Prefix(format!("/{name}").into()),
         methods: Vec::new(),
         headers: Vec::new(),
-        action: Action::Forward { pool, replace_prefix: None },
+        action: Action::Forward { pool, rewrite: None },
         body_bytes_max: None,
         total_timeout: None,
         treatment: Treatment::default(),
@@ -160,6 +161,7 @@ fn configuration() -> Configuration {
         invariants: Invariants::default(),
         changes: Changes::default(),
         allowances: Vec::new(),
+        files: Vec::new(),
     }
 }
 

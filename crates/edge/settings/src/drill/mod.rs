@@ -15,6 +15,7 @@ mod request;
 mod scope;
 mod stack;
 
+use std::cell::RefCell;
 use std::path::Path;
 use std::time::Duration;
 
@@ -110,7 +111,8 @@ fn check<T>(
         return (None, findings.finish(""));
     }
     let (document, errors) = DeTable::parse_recoverable(text);
-    let context = Context { findings: &findings, folder: &source.folder, environment: &ANYWHERE };
+    let (folder, files) = (&*source.folder, &RefCell::default());
+    let context = Context { findings: &findings, folder, environment: &ANYWHERE, files };
     let root = DeValue::Table(document.into_inner());
     let made = Value::root(name, &root, context).table("a table").and_then(|mut root| {
         let made = read(&mut root);

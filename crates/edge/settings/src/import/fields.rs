@@ -9,7 +9,8 @@ use std::collections::BTreeMap;
 use super::Place;
 use super::writer::{Placed, Value};
 use crate::finding::quote;
-use crate::route::headers::{self, RULES_MAX, VALUE_BYTES_MAX};
+pub(super) use crate::route::headers::Side;
+use crate::route::headers::{self, RULES_MAX, TABLE_BYTES_MAX, VALUE_BYTES_MAX};
 
 /// Fields whose lines may stand in one, behind commas (RFC 9110, section 5.3).
 const LISTS: [&str; 16] = [
@@ -31,16 +32,6 @@ const LISTS: [&str; 16] = [
     "x-robots-tag",
 ];
 
-/// Which messages are changed.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) enum Side {
-    /// Those to servers.
-    #[default]
-    Request,
-    /// Those to clients.
-    Response,
-}
-
 /// A value and where it came from; alike when the values are.
 #[derive(Clone, Debug)]
 struct At(String, Place);
@@ -58,6 +49,19 @@ enum Field {
     Set(At),
     Added(At),
     SetAndAdded(At, At),
+}
+
+impl Field {
+    /// As many bytes as the rules for a field of this name write.
+    fn bytes(&self, name: &str) -> usize {
+        match self {
+            Self::Removed(_) => 0,
+            Self::Set(At(value, _)) | Self::Added(At(value, _)) => name.len() + value.len(),
+            Self::SetAndAdded(At(first, _), At(second, _)) => {
+                2 * name.len() + first.len() + second.len()
+            }
+        }
+    }
 }
 
 /// Header rules of one side; alike when they do the same, wherever that is said.
@@ -84,8 +88,7 @@ impl Fields {
         if name == "host" {
             return Err("a server needs the host".to_owned());
         }
-        self.by_name.insert(name.clone(), Field::Removed(At(name, place.clone())));
-        Ok(())
+        self.keep(name.clone(), Field::Removed(At(name, place.clone())))
     }
 
     /// Replaces all fields of this name; `value` has this door's variables.
@@ -97,8 +100,7 @@ impl Fields {
             );
         }
         let value = At(checked(value)?, place.clone());
-        self.by_name.insert(name, Field::Set(value));
-        Ok(())
+        self.keep(name, Field::Set(value))
     }
 
     /// Puts a field beside those of its name.
@@ -129,6 +131,19 @@ impl Fields {
                 Field::SetAndAdded(set.clone(), together(added)?)
             }
         };
+        self.keep(name, field)
+    }
+
+    /// Takes in what is done to a field, if the table has room for it.
+    fn keep(&mut self, name: String, field: Field) -> Result<(), String> {
+        let others = self.by_name.iter().filter(|(known, _)| **known != name);
+        let bytes = others.map(|(name, field)| field.bytes(name)).sum::<usize>();
+        if bytes + field.bytes(&name) > TABLE_BYTES_MAX {
+            return Err(format!(
+                "a route writes {} KiB of header fields at most",
+                TABLE_BYTES_MAX >> 10
+            ));
+        }
         self.by_name.insert(name, field);
         Ok(())
     }
@@ -139,7 +154,7 @@ impl Fields {
             return Err(format!("{} is not the name of a header", quote(name)));
         }
         let name = name.to_ascii_lowercase();
-        if let Some(why) = headers::fixed(&name, self.side == Side::Request) {
+        if let Some(why) = headers::fixed(&name, self.side) {
             return Err(format!("no rule of the door touches {}: {why}", quote(&name)));
         }
         if self.by_name.len() >= RULES_MAX && !self.by_name.contains_key(&name) {
@@ -286,6 +301,14 @@ mod tests {
         assert!(
             request.remove("host", &place).is_err() && request.add("host", "a", &place).is_err()
         );
+        let large = "x".repeat(4_000);
+        let mut full = Fields::of(Side::Response);
+        for number in 0..4 {
+            full.set(&format!("x-{number}"), &large, &place).unwrap();
+        }
+        assert!(full.set("x-4", &large, &place).is_err(), "a table has 16 KiB at most");
+        full.set("x-0", "small", &place).unwrap();
+        full.set("x-4", &large, &place).unwrap();
         request.add("set-cookie", "a=1", &place).unwrap();
         assert!(request.add("set-cookie", "b=2", &place).is_err(), "cookies are no list");
         assert!(request.set("x-a", "\u{e9}", &place).is_err());

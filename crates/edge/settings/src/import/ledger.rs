@@ -32,6 +32,7 @@ pub(super) struct Ledger {
     directives: Vec<Directive>,
     findings: Vec<Finding>,
     findings_more: usize,
+    notes: Vec<&'static str>,
 }
 
 impl Ledger {
@@ -94,6 +95,13 @@ impl Ledger {
         }
     }
 
+    /// Says once what no single directive is the cause of.
+    pub(super) fn note(&mut self, note: &'static str) {
+        if !self.notes.contains(&note) {
+            self.notes.push(note);
+        }
+    }
+
     /// Ends the import.
     pub(super) fn finish(mut self, toml: Toml) -> Imported {
         if self.sources.is_empty() {
@@ -111,7 +119,8 @@ impl Ledger {
         place_findings(&mut findings, &self.sources);
         place_directives(&mut self.directives, &self.sources);
         let (text, map) = toml.finish();
-        Imported { text, sources: self.sources, directives: self.directives, findings, map }
+        let Self { sources, directives, notes, .. } = self;
+        Imported { text, sources, directives, findings, notes, map }
     }
 }
 

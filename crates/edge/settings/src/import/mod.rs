@@ -86,6 +86,8 @@ pub struct Imported {
     /// Mistakes of syntax, and the rules that only the original's own text can break; sorted by
     /// file and place.
     pub findings: Vec<Finding>,
+    /// What differs, though no single directive says so: each a sentence.
+    pub notes: Vec<&'static str>,
     /// Where each part of `text` came from.
     pub map: SourceMap,
 }
@@ -133,7 +135,8 @@ pub fn check_imported(imported: &Imported, environment: &Environment) -> Vec<Fin
 }
 
 /// How keys begin that name files of the door's own machine.
-const FILED: [&str; 2] = ["tls = { certificates", "basic_auth = { users_file"];
+const FILED: [&str; 3] =
+    ["tls = { certificates", "basic_auth = { users_file", "jwt_auth = { jwks_file"];
 
 /// Checks the TOML; where only certificates or files of users are missing, as on a machine that is
 /// not the door's, the rules judge the rest all the same.

@@ -34,9 +34,14 @@ const CANONICAL: &str = "the door forwards paths in canonical form: escapes of p
     decoded, `%2F` is neither decoded nor taken for a separator, dot segments are resolved, and what a \
     server could read in two ways is refused";
 
+/// What no single directive is the cause of.
+fn notes(imported: &Imported) -> impl Iterator<Item = &'static str> {
+    std::iter::once(CANONICAL).chain(imported.notes.iter().copied())
+}
+
 /// One line for each directive that was not mapped, such as
 /// `nginx.conf:12:5: refused: root: the door serves no files`, one with the counts, and one with
-/// what differs in every import.
+/// each difference that is not of a single directive.
 #[must_use]
 pub fn render_import_text(imported: &Imported) -> String {
     let mut text = String::new();
@@ -52,11 +57,13 @@ pub fn render_import_text(imported: &Imported) -> String {
     }
     let Counts { mapped, refused, ignored } = counts(&imported.directives);
     text.push_str(&format!("{mapped} directives mapped, {refused} refused, {ignored} ignored\n"));
-    text.push_str(&format!("{CANONICAL}\n"));
+    for note in notes(imported) {
+        text.push_str(&format!("{note}\n"));
+    }
     text
 }
 
-/// The TOML, the counts, a `note` of what differs in every import, and every directive with `file`, `line`, `column`, `name`,
+/// The TOML, the counts, a `note` of what differs whatever the directives, and every directive with `file`, `line`, `column`, `name`,
 /// `disposition` and `reason`.
 #[must_use]
 pub fn render_import_json(imported: &Imported) -> String {
@@ -81,8 +88,9 @@ pub fn render_import_json(imported: &Imported) -> String {
     let directives: Vec<String> =
         imported.directives.iter().map(|directive| object(directive).to_string()).collect();
     let directives = directives.join(",");
+    let note = Value::from(notes(imported).collect::<Vec<_>>().join(". "));
     format!(
-        "{{\"text\":{text},\"mapped\":{mapped},\"refused\":{refused},\"ignored\":{ignored},\"note\":\"{CANONICAL}\",\"directives\":[{directives}]}}"
+        "{{\"text\":{text},\"mapped\":{mapped},\"refused\":{refused},\"ignored\":{ignored},\"note\":{note},\"directives\":[{directives}]}}"
     )
 }
 

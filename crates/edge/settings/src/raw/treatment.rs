@@ -125,7 +125,7 @@ enum RawAny {
 #[schemars(deny_unknown_fields)]
 pub(super) struct RawBasicAuth {
     /// A file as `htpasswd -B` writes it: a name, a colon and a hash in each line. Exactly one of
-    /// `users_file` and `users`.
+    /// `users_file` and `users`. It is read again when it changes.
     users_file: Option<String>,
     /// Hashes by name: bcrypt (`$2y$...`) with a cost of at most 14, or Argon2id (`$argon2id$...`).
     users: Option<BTreeMap<String, String>>,
@@ -138,7 +138,7 @@ pub(super) struct RawBasicAuth {
 #[schemars(deny_unknown_fields)]
 pub(super) struct RawJwtAuth {
     /// PEM file of the public key of whoever signs. Exactly one of `public_key_file`, `secret_file`
-    /// and `jwks_file`.
+    /// and `jwks_file`. Whichever it is, it is read again when it changes.
     public_key_file: Option<String>,
     /// File of the secret that tokens are signed with.
     secret_file: Option<String>,
@@ -150,8 +150,8 @@ pub(super) struct RawJwtAuth {
     #[schemars(extend("examples" = ["api", ["api", "admin"]]))]
     audience: Option<RawAudience>,
     /// Claims that the token must have: with this value, or with it in a list or in a
-    /// space-separated string.
-    #[schemars(extend("examples" = [{ "scope": "read" }]))]
+    /// space-separated string. Dots lead to a claim within another.
+    #[schemars(extend("examples" = [{ "scope": "read" }, { "realm_access.roles": "admin" }]))]
     claims: Option<BTreeMap<String, String>>,
     /// Header fields for the server, and the claim that each is set from. A request's own fields of
     /// these names are removed.
@@ -181,6 +181,10 @@ pub(super) struct RawForwardAuth {
     /// removed.
     #[schemars(length(max = 64), extend("default" = [], "examples" = [["x-user"]]))]
     copy: Option<Vec<String>>,
+    /// Header fields of its answer that the client gets beside those of the response, such as the
+    /// cookie of a session that was prolonged.
+    #[schemars(length(max = 64), extend("default" = [], "examples" = [["set-cookie"]]))]
+    copy_response: Option<Vec<String>>,
     /// How long it may take in all, from 10ms to 60s. Without an answer the request is refused.
     #[schemars(extend("default" = "5s"))]
     timeout: Option<RawDuration>,

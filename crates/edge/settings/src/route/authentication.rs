@@ -186,10 +186,12 @@ fn by_pool(value: &Value<'_>, pools: &Pools<'_>) -> Option<ForwardAuthentication
     let path = table.get("path").map_or_else(|| Some(Name::from("/")), |value| path_text(&value));
     let headers = table.get("headers").map(|value| names(&value));
     let copy = table.get("copy").map_or_else(Vec::new, |value| copied(&value));
+    let to_client = table.get("copy_response");
+    let copy_response = to_client.map_or_else(Vec::new, |value| copied_to_client(&value));
     let timeout = table.duration("timeout", Duration::from_secs(5), TIMEOUT_RANGE);
     table.finish();
     let pool = pool.and_then(|value| http_pool(&value, pools));
-    Some(ForwardAuthentication { pool: pool?, path: path?, headers, copy, timeout })
+    Some(ForwardAuthentication { pool: pool?, path: path?, headers, copy, copy_response, timeout })
 }
 
 fn names(value: &Value<'_>) -> Vec<Name> {
@@ -199,6 +201,24 @@ fn names(value: &Value<'_>) -> Vec<Name> {
 fn copied(value: &Value<'_>) -> Vec<Name> {
     let names = headers::names(value).into_iter();
     names.filter(|(element, name)| is_free(element, name)).map(|(_, name)| name).collect()
+}
+
+fn copied_to_client(value: &Value<'_>) -> Vec<Name> {
+    let is_another = |element: &Value<'_>, name: &Name| {
+        let is_of_body = name.starts_with("content-");
+        if is_of_body {
+            let message = format!("{} says something of the response itself", quote(name));
+            element.invalid(
+                "fixed-header",
+                message,
+                "copy what is about the client, such as cookies",
+            );
+        }
+        !is_of_body
+    };
+    let names = headers::names(value).into_iter();
+    let names = names.filter(|(element, name)| is_free(element, name) && is_another(element, name));
+    names.map(|(_, name)| name).collect()
 }
 
 /// A path, and a query if there is one.

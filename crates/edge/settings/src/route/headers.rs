@@ -20,7 +20,7 @@ pub(crate) const VALUE_BYTES_MAX: usize = 4_096;
 
 /// Bytes of all fields that one table writes, at most, as they are written here: the door writes
 /// 24 KiB into a head, variables included.
-const TABLE_BYTES_MAX: usize = 16_384;
+pub(crate) const TABLE_BYTES_MAX: usize = 16_384;
 
 /// Fields that say where a message ends, or that are of one connection only.
 const OF_CONNECTION: [&str; 8] = [
@@ -51,9 +51,12 @@ const VARIABLES: [(&str, Variable); 12] = [
 ];
 
 /// Which messages are changed.
-#[derive(Clone, Copy, PartialEq, Eq)]
-enum Side {
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(crate) enum Side {
+    /// Those that servers get.
+    #[default]
     Request,
+    /// Those that clients get.
     Response,
 }
 
@@ -148,14 +151,15 @@ fn not_a_name(value: &Value<'_>, text: &str) {
 
 /// Reports a name that no rule may touch.
 fn may_be_touched(value: &Value<'_>, name: &str, side: Side) -> bool {
-    let Some(help) = fixed(name, side == Side::Request) else { return true };
+    let Some(help) = fixed(name, side) else { return true };
     let message = format!("no rule may touch {}", quote(name));
     value.invalid("fixed-header", message, help);
     false
 }
 
-/// Why no rule may touch a field, of requests or of responses; `name` is lower case.
-pub(crate) fn fixed(name: &str, of_requests: bool) -> Option<&'static str> {
+/// Why no rule may touch a field of these messages; `name` is lower case.
+pub(crate) fn fixed(name: &str, side: Side) -> Option<&'static str> {
+    let of_requests = side == Side::Request;
     match name {
         "content-encoding" => Some("it says how the body is coded, which no rule changes"),
         "x-request-id" => Some("the door sets it, so that logs and servers name a request alike"),

@@ -11,7 +11,8 @@ pub(super) static RULE: Rule = Rule {
     rationale: "\
 Nested repetition, as in `(a+)+`, lets an engine that backtracks try every way to split the \
 text: one long path of a client then holds a processor for seconds (Cloudflare, 2 July \
-2019). This door matches by segments and has no regular expressions.",
+2019). The expressions of this door's own `path_regex` cannot do that: they take time in proportion \
+to the path, whatever their form, and their size is bounded.",
     bad: Example::nginx(
         "\
 location ~ ^/(([a-z0-9]+)+)+$ {

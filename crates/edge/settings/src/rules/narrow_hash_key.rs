@@ -115,7 +115,10 @@ fn exact_paths(routes: &[&Route]) -> Option<usize> {
         .iter()
         .map(|route| match &route.path {
             PathPattern::Exact(path) => Some(&**path),
-            PathPattern::Prefix(_) | PathPattern::Template(_) => None,
+            PathPattern::Prefix(_)
+            | PathPattern::Start(_)
+            | PathPattern::Template(_)
+            | PathPattern::Regex(_) => None,
         })
         .collect();
     paths.map(|paths| paths.len())

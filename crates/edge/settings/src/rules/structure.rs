@@ -4,7 +4,7 @@
 //! can be explained; a test holds it against the sources.
 
 /// Name and meaning of every finding that is not a rule's, by name.
-pub(super) static STRUCTURE: [(&str, &str); 72] = [
+pub(super) static STRUCTURE: [(&str, &str); 76] = [
     (
         "after-the-end",
         "Something in a drill is to happen or to end after the drill itself has ended.",
@@ -85,6 +85,14 @@ pub(super) static STRUCTURE: [(&str, &str); 72] = [
         "invalid-path",
         "Paths of requests begin with `/` and are written as canonical requests have them; paths of files must not be empty.",
     ),
+    (
+        "invalid-regex",
+        "This regular expression cannot be compiled within its bounds, or no path matches it.",
+    ),
+    (
+        "invalid-replacement",
+        "Behind a `$` of `replace_path` stands a digit, `{name}`, or a second `$`.",
+    ),
     ("invalid-status", "A status code, or a range of them, is out of order or out of range."),
     ("invalid-stream", "A stream of requests contradicts itself."),
     ("invalid-target", "A request of a load is a method and a target, such as `GET /`."),
@@ -144,6 +152,7 @@ pub(super) static STRUCTURE: [(&str, &str); 72] = [
     ),
     ("too-large", "A file is larger than may be read."),
     ("too-many", "There is more of something than may be."),
+    ("too-many-regexes", "There are more regular expressions than 1,000, or than fit into 16 MiB."),
     ("too-many-routes", "There are more than 10,000 routes."),
     ("too-many-servers", "There are more than 10,000 servers over all pools."),
     (
@@ -162,6 +171,7 @@ pub(super) static STRUCTURE: [(&str, &str); 72] = [
         "unknown-key",
         "A key that is not known here is mostly misspelt: what it was to change would silently stay as it is, so it is refused.",
     ),
+    ("unknown-group", "`replace_path` names a group that `path_regex` does not have."),
     ("unknown-listener", "A route names a listener that does not exist."),
     ("unknown-pool", "A route or a TCP listener names a pool that does not exist."),
     ("unknown-route", "A client or a limit names a route that does not exist."),

@@ -13,8 +13,10 @@ pub(super) static RULE: Rule = Rule {
     severity: Severity::Error,
     summary: "a route is never reached, because another takes all its requests",
     rationale: "\
-The most specific route wins, whatever the order in the file. A route of which another takes \
-every request does nothing, and who wrote it believes that it does. A template comes before a prefix.",
+The most specific route wins, whatever the order in the file, unless one has a higher `priority`. \
+A route of which another takes every request does nothing, and who wrote it believes that it does. \
+A template comes before a prefix. What a regular expression takes is not looked into: only the same \
+one is known to hide another.",
     bad: Example::native(
         "\
 [routes.all]

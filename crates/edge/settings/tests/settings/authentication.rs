@@ -49,6 +49,25 @@ fn refused(route: &str, expected: &[&str]) {
 }
 
 #[test]
+fn the_files_that_it_was_made_of_are_known() {
+    let check = |more: &str, expected: &[&str]| {
+        let configuration = checked(more).configuration.expect("it is valid");
+        let names = configuration.files.iter().filter_map(|file| file.file_name()?.to_str());
+        assert_eq!(names.collect::<Vec<_>>(), expected, "{more}");
+        assert!(configuration.files.iter().all(|file| file.is_absolute()));
+    };
+    check("", &[]);
+    check("basic_auth = { users_file = 'users' }", &["users"]);
+    check("jwt_auth = { jwks_file = 'jwks.json' }", &["jwks.json"]);
+    let client = "[clients.a]\nkey = { jwt_claim = 'sub', value = 'a', secret_file = 'secret' }";
+    check(&format!("jwt_auth = {{ secret_file = 'secret' }}\n{client}"), &["secret"]);
+    check(
+        &format!("jwt_auth = {{ public_key_file = 'public.pem' }}\n{client}"),
+        &["public.pem", "secret"],
+    );
+}
+
+#[test]
 fn users_stand_in_a_file_or_in_the_configuration() {
     let Authentication::Basic(of_file) = read("basic_auth = { users_file = 'users' }") else {
         panic!("no passwords")
@@ -142,6 +161,10 @@ fn another_server_is_asked_in_a_pool_that_counts_as_used() {
     refused("forward_auth = { pool = 'sso', path = 'verify' }", &["invalid-path"]);
     refused("forward_auth = { pool = 'sso', timeout = '1ms' }", &["out-of-range"]);
     refused("forward_auth = { pool = 'sso', copy = ['Content-Length'] }", &["fixed-header"]);
+    for name in ["Content-Type", "Transfer-Encoding"] {
+        let copied = format!("forward_auth = {{ pool = 'sso', copy_response = ['{name}'] }}");
+        refused(&copied, &["fixed-header"]);
+    }
     refused(
         "forward_auth = { pool = 'sso' }\njwt_auth = { secret_file = 'secret' }",
         &["conflicting-keys"],

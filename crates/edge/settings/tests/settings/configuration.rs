@@ -10,8 +10,8 @@ use model::configuration::{
     Admission, Allowance, Balance, CertificateFiles, Changes, Check, CheckKind, Class,
     ClientCertificates, ClientLimits, ClientTimeouts, Configuration, Door, Ejection, ErrorFormat,
     ForwardedStyle, HashKey, HeaderMatch, HostPattern, Http2, Invariants, Listener,
-    ListenerProtocol, ListenerTls, PathPattern, Pool, PoolAdmission, PoolTls, Retries, Rollback,
-    Route, Server, ServerAddress, ServerProtocol, ServerTimeouts, State, Telemetry,
+    ListenerProtocol, ListenerTls, PathPattern, Pool, PoolAdmission, PoolTls, Retries, Rewrite,
+    Rollback, Route, Server, ServerAddress, ServerProtocol, ServerTimeouts, State, Telemetry,
     TemplateSegment, TlsVersion, Treatment,
 };
 use settings::Environment;
@@ -134,12 +134,13 @@ pool = \"api\"
         pools: vec![default_pool()],
         routes: vec![Route {
             name: "api".into(),
+            priority: 0,
             listeners: vec![],
             hosts: vec![],
             path: PathPattern::Prefix("/".into()),
             methods: vec![],
             headers: vec![],
-            action: Action::Forward { pool: 0, replace_prefix: None },
+            action: Action::Forward { pool: 0, rewrite: None },
             body_bytes_max: None,
             total_timeout: None,
             treatment: Treatment::default(),
@@ -153,6 +154,7 @@ pool = \"api\"
         invariants: Invariants::default(),
         changes: Changes::default(),
         allowances: vec![],
+        files: vec![],
     };
     assert_eq!(actual, expected);
 }
@@ -332,6 +334,7 @@ fn every_field_of_a_route() {
     let actual = configuration(include_str!("example.toml"));
     let api = Route {
         name: "api".into(),
+        priority: 0,
         listeners: vec![],
         hosts: vec![HostPattern::Exact("example.com".into())],
         path: PathPattern::Prefix("/api".into()),
@@ -340,7 +343,7 @@ fn every_field_of_a_route() {
             HeaderMatch { name: "x-version".into(), value: Some("2".into()) },
             HeaderMatch { name: "x-debug".into(), value: None },
         ],
-        action: Action::Forward { pool: 0, replace_prefix: Some("/".into()) },
+        action: Action::Forward { pool: 0, rewrite: Some(Rewrite::Prefix("/".into())) },
         body_bytes_max: Some(2_000_000),
         total_timeout: Some(seconds(9)),
         class: Some(Class::Critical),
@@ -350,6 +353,7 @@ fn every_field_of_a_route() {
         Route { hosts: vec![HostPattern::Wildcard(".example.com".into())], ..api.clone() };
     let any = |name: &str, path, action| Route {
         name: name.into(),
+        priority: 0,
         listeners: vec![],
         hosts: vec![],
         path,

@@ -526,6 +526,8 @@ fn hosts() {
 
 #[test]
 fn paths() {
+    const STAR: &str = "a `*` is the last letter, for whatever follows; to match one as it is, \
+                        write `{ exact = \"...\" }` or use `path_regex`";
     for (path, help) in [
         ("api", "a path begins with `/`"),
         ("/a?b", "leave out the query and fragment: only the path is compared"),
@@ -534,6 +536,12 @@ fn paths() {
         ("/a b", "percent-encode this character, as requests do (a space is `%20`)"),
         ("/ä", "percent-encode this character, as requests do (a space is `%20`)"),
         ("/a%2", "write two hex digits behind `%`"),
+        ("*", "a path begins with `/`"),
+        ("/a//*", "leave out empty segments: requests never match them"),
+        ("/a/../b*", "leave out `.` and `..`: requests never match them"),
+        ("/a%2*", "write two hex digits behind `%`"),
+        ("/a*b", STAR),
+        ("/a*b*", STAR),
     ] {
         route(
             &format!("path = \"{path}\"\nrespond = {{}}"),
@@ -551,6 +559,7 @@ fn paths() {
         ("/{*rest}/a", "`{*rest}` must be the last segment"),
         ("/{id}/", "leave out the last `/`"),
         ("{id}", "a path begins with `/`"),
+        ("/{id}/a*", "a `*` stands in `{*rest}` only, the last segment"),
         ("/{id}?a", "leave out the query and fragment: only the path is compared"),
     ] {
         route(

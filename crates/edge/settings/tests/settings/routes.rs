@@ -66,6 +66,35 @@ fn most_specific_first() {
 }
 
 #[test]
+fn starts_stand_among_prefixes_and_regular_expressions_before_them() {
+    ordered(
+        &[
+            "start: path = '/api*'",
+            "root: path = '/'",
+            "prefix: path = '/api'",
+            "longer: path = '/api/v*'",
+            "second: path_regex = 'b$'; headers = { a = '1' }",
+            "first: path_regex = '^/a'; methods = ['GET']",
+            "template: path = '/{x}'",
+        ],
+        "template second first longer prefix start root",
+    );
+}
+
+#[test]
+fn priority_comes_before_hosts_and_paths() {
+    ordered(
+        &[
+            "exact: host = 'www.example.com'; path = { exact = '/' }",
+            "low: path = '/b'; priority = 1",
+            "high: path_regex = '^/a'; priority = 1000",
+            "zero: path = '/c'; priority = 0",
+        ],
+        "high low exact zero",
+    );
+}
+
+#[test]
 fn a_route_with_both_kinds_of_host_stands_twice() {
     // One place for `a` would be wrong either for `x.a.com` or for `x.b.com`.
     ordered(&["a: host = ['x.a.com', '*.b.com']", "b: host = ['*.a.com', 'x.b.com']"], "a b a b");
@@ -112,6 +141,56 @@ fn unreachable() {
     hidden(&["a: methods = ['GET']", "b: methods = ['GET', 'PUT']"], &[]);
     hidden(&["a: headers = { a = true }", "b: headers = { a = '1' }"], &[unreachable]);
     hidden(&["a: headers = { a = '1' }", "b: headers = { a = true }"], &[]);
+}
+
+#[test]
+fn starts_and_regular_expressions_that_are_never_reached() {
+    let unreachable = "unreachable-route: route `b` is never reached: `a` takes all its requests";
+    hidden(&["b: path = '/*'", "a: path = '/'"], &[unreachable]);
+    hidden(&["b: path = '/api/v*'", "a: path = '/{*rest}'"], &[unreachable]);
+    hidden(&["b: path = '/api/v*'", "a: path = '/api/{x}'"], &[]);
+    hidden(&["b: path = '/api/*'", "a: path = '/api'"], &[]);
+    hidden(&["a: path = '/api*'", "b: path = '/api*'; methods = ['GET']"], &[]);
+    hidden(&["a: path_regex = '^/a'", "b: path_regex = '^/a'; methods = ['GET']"], &[unreachable]);
+    hidden(&["a: path_regex = '^/a'; methods = ['GET']", "b: path_regex = '^/a'"], &[]);
+    hidden(&["a: path_regex = '^/'", "b: path_regex = '^/a'", "c: path = '/c'"], &[]);
+    hidden(
+        &["a: path_regex = '^/a'", "b: path_regex = '^/a'"],
+        &["duplicate-route: route `b` matches the same requests as `a`"],
+    );
+}
+
+#[test]
+fn a_higher_priority_hides_narrower_routes() {
+    let unreachable = "unreachable-route: route `b` is never reached: `a` takes all its requests";
+    for (a, b, is_hidden) in [
+        ("path = '/'", "host = 'www.a.b'; path = { exact = '/x' }", true),
+        ("host = '*.a.b'", "host = 'www.a.b'", true),
+        ("host = '*.a.b'", "host = ['www.a.b', 'b.c']", false),
+        ("path = '/api'", "path = { exact = '/api' }", true),
+        ("path = '/api'", "path = '/api/v2'", true),
+        ("path = '/api'", "path = '/api/{x}'", true),
+        ("path = '/api'", "path = '/api/v*'", true),
+        ("path = '/api'", "path = '/api*'", false),
+        ("path = '/api'", "path = '/apis'", false),
+        ("path = '/api*'", "path = '/apis'", true),
+        ("path = '/api*'", "path = { exact = '/api' }", true),
+        ("path = '/api*'", "path = '/api/{*rest}'", true),
+        ("path = '/api/*'", "path = '/api'", false),
+        ("path = '/api/*'", "path = '/{x}'", false),
+        ("path = '/*'", "path_regex = 'x'", true),
+        ("path = '/a*'", "path_regex = '^/ab'", false),
+        ("path_regex = '^/a'", "path_regex = '^/a'", true),
+        ("path = '/'; methods = ['GET']", "path = '/a'", false),
+    ] {
+        let found: &[&str] = match (is_hidden, b.contains("b.c")) {
+            (true, _) => &[unreachable],
+            (false, true) => &["unreachable-route: host `www.a.b` of route `b` is never reached: \
+                   `a` takes all its requests"],
+            (false, false) => &[],
+        };
+        hidden(&[&format!("b: {b}"), &format!("a: {a}; priority = 1")], found);
+    }
 }
 
 #[test]

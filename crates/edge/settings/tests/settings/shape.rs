@@ -49,6 +49,9 @@ fn company(path: &str, key: &str) -> Vec<(&'static str, &'static str)> {
         "pools.NAME.balance" => &[("maglev", "'path'")],
         "pools.NAME.check" => &[("path", "'/'")],
         "routes.NAME" if ["redirect", "respond"].contains(&key) => &[],
+        "routes.NAME" if key == "replace_path" => {
+            &[("pool", "'a'"), ("path_regex", "'^/api/(.*)'")]
+        }
         "routes.NAME" => &[("pool", "'a'")],
         "routes.NAME.path" => &[("exact", "'/'")],
         "routes.NAME.cors" => &[("origins", "'*'")],

@@ -10,6 +10,8 @@ use crate::Name;
 pub struct Route {
     /// The name in the configuration.
     pub name: Name,
+    /// Routes with more are asked first, whatever their hosts and paths. 0 (the default) to 1,000.
+    pub priority: u16,
     /// Listeners it serves, by name; empty means all.
     pub listeners: Vec<Name>,
     /// Hosts it serves; empty means any.
@@ -48,9 +50,21 @@ pub enum PathPattern {
     Exact(Name),
     /// This path and everything below it: `/api` serves `/api` and `/api/x`, not `/apix`.
     Prefix(Name),
+    /// Every path that begins with these letters: `/img` serves `/img`, `/img/x` and `/imgx`.
+    Start(Name),
     /// Segment by segment.
     Template(Vec<TemplateSegment>),
+    /// Every path in which this regular expression matches somewhere: the syntax of the `regex`
+    /// crate without Unicode, since paths are ASCII. At most [`REGEXES_MAX`] in a configuration, each
+    /// of which compiles within [`REGEX_COMPILED_BYTES_MAX`].
+    Regex(Name),
 }
+
+/// Regular expressions in one configuration, at most.
+pub const REGEXES_MAX: usize = 1_000;
+
+/// Bytes of memory of one compiled regular expression, at most: 256 KiB.
+pub const REGEX_COMPILED_BYTES_MAX: usize = 256 << 10;
 
 impl PathPattern {
     /// Bytes of a matching path that the pattern itself stands for; what follows is the rest
@@ -58,9 +72,9 @@ impl PathPattern {
     #[must_use]
     pub fn prefix_length(&self) -> usize {
         match self {
-            Self::Exact(path) => path.len(),
+            Self::Exact(path) | Self::Start(path) => path.len(),
             Self::Prefix(path) => path.strip_suffix('/').unwrap_or(path).len(),
-            Self::Template(_) => 0,
+            Self::Template(_) | Self::Regex(_) => 0,
         }
     }
 }
@@ -92,8 +106,8 @@ pub enum Action {
     Forward {
         /// Index into `Configuration::pools`.
         pool: usize,
-        /// The matched prefix is replaced by this path, which begins with `/`.
-        replace_prefix: Option<Name>,
+        /// How the path that goes to the server differs from the request's.
+        rewrite: Option<Rewrite>,
     },
     /// Redirect.
     Redirect {
@@ -111,4 +125,25 @@ pub enum Action {
         /// The content type.
         content_type: Name,
     },
+}
+
+/// How the path that goes to a server differs from the request's; the query stays.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Rewrite {
+    /// What the pattern, a prefix or a start, stands for is replaced by this path, which begins
+    /// with `/`; the rest stays.
+    Prefix(Name),
+    /// The whole path is replaced by these parts, one after the other. Only with a
+    /// [`PathPattern::Regex`].
+    Path(Vec<PathPart>),
+}
+
+/// A part of a path that replaces another.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum PathPart {
+    /// This text.
+    Text(Name),
+    /// What the group of this number of the route's regular expression matched; 0 is all that it
+    /// matched. Nothing where the group took no part.
+    Group(usize),
 }

@@ -225,7 +225,7 @@ pub struct JwtAuthentication {
     /// The values of `aud` of which one has to be there; empty: `aud` is not looked at.
     pub audiences: Vec<Name>,
     /// Claims that the token must have with this value, or with it in a list, or in a
-    /// space-separated string.
+    /// space-separated string. Dots in a name lead through objects, unless a claim has that name.
     pub claims: Vec<(Name, Name)>,
     /// Header fields for the server, lower case, and the claim that each is set from. A request's
     /// own fields of these names never reach the server.
@@ -244,6 +244,9 @@ pub struct ForwardAuthentication {
     /// Header fields of its answer that the server of the request gets, lower case. A request's own
     /// fields of these names never reach the server.
     pub copy: Vec<Name>,
+    /// Header fields of its answer that the client gets too, beside those of the response, lower
+    /// case.
+    pub copy_response: Vec<Name>,
     /// How long it may take in all, at least 10 ms. Default 5 s. Without an answer the request is
     /// refused.
     pub timeout: Duration,

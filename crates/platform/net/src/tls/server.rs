@@ -21,6 +21,7 @@ use super::ocsp::Staple;
 use super::trust::{self, Trust};
 use super::{TlsError, provider};
 use super::{acme, certificate};
+use crate::socket::Stream;
 
 /// TLS 1.2 sessions kept for clients without ticket support; about 100 bytes each.
 const SESSIONS_MAX: usize = 4_096;
@@ -119,6 +120,26 @@ impl ServerTls {
         !chosen.is_empty() && chosen.iter().all(|index| named.contains(index))
     }
 
+    /// Whether two listeners, each with this TLS or with none, let in the same clients: one of them
+    /// was read again from the other's settings, and found what it had.
+    #[must_use]
+    pub fn same_trust(one: Option<&Self>, other: Option<&Self>) -> bool {
+        let trust = |tls: Option<&Self>| tls.and_then(|tls| tls.trust.as_ref().map(Arc::as_ptr));
+        trust(one) == trust(other)
+    }
+
+    /// Whether a listener with this TLS, or with none, would let in the client at the other end of
+    /// `stream` now. One that was let in by a certificate that nobody asks for any more is not: who
+    /// it is was known by what was trusted then. It verifies signatures, as a handshake does.
+    #[must_use]
+    pub fn admits(tls: Option<&Self>, stream: &Stream) -> bool {
+        let shown = stream.peer_certificates();
+        match tls.and_then(|tls| tls.trust.as_ref()) {
+            Some(trust) => trust.admits(shown),
+            None => shown.is_empty(),
+        }
+    }
+
     fn build(tls: &ListenerTls, alpn: &[&[u8]], before: Option<&Self>) -> Result<Self, TlsError> {
         if let Some(acme) = &tls.acme {
             acme::prepare(acme)?;
@@ -134,9 +155,10 @@ impl ServerTls {
         let choice = Arc::new(Choice::new(shown, &statuses, tls.strict_sni)?);
         let trust = tls.clients.as_ref().map(trust::load).transpose()?.map(Arc::new);
         statuses.extend(trust.iter().flat_map(|trust| trust.statuses.clone()));
-        let memory = match before {
-            Some(before) if before.trust == trust => before.memory.clone(),
-            Some(_) | None => Memory::new()?,
+        // What is the same stays the same in memory, for `same_trust`.
+        let (memory, trust) = match before {
+            Some(before) if before.trust == trust => (before.memory.clone(), before.trust.clone()),
+            Some(_) | None => (Memory::new()?, trust),
         };
         let versions: &[_] = match tls.version_min {
             TlsVersion::Tls12 => &[&TLS13, &TLS12],

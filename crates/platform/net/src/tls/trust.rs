@@ -8,8 +8,8 @@ use std::path::Path;
 use std::sync::Arc;
 
 use model::configuration::ClientCertificates;
-use rustls::pki_types::CertificateRevocationListDer;
 use rustls::pki_types::pem::{self, PemObject};
+use rustls::pki_types::{CertificateDer, CertificateRevocationListDer, UnixTime};
 use rustls::server::WebPkiClientVerifier;
 use rustls::server::danger::ClientCertVerifier;
 use x509_parser::prelude::{CertificateRevocationList, FromDer};
@@ -25,6 +25,19 @@ pub(super) struct Trust {
     pub(super) statuses: Vec<FileStatus>,
     /// What it was made of: sessions begun under other terms are not resumed.
     terms: (Vec<Vec<u8>>, bool),
+}
+
+impl Trust {
+    /// Whether a client that shows these certificates, its own first, is let in now.
+    pub(super) fn admits(&self, shown: &[CertificateDer<'_>]) -> bool {
+        let (_, required) = self.terms;
+        match shown.split_first() {
+            None => !required,
+            Some((own, between)) => {
+                self.verifier.verify_client_cert(own, between, UnixTime::now()).is_ok()
+            }
+        }
+    }
 }
 
 impl PartialEq for Trust {

@@ -29,4 +29,12 @@ pub(super) const HTTP2: &[Metric] = &[
         help: "HTTP/2 connections ended because the client sent more resets or frames without use than any needs.",
         samples: samples::floods,
     },
+    Metric {
+        name: "tidegate_http2_errors",
+        kind: Kind::Counter,
+        unit: None,
+        labels: &["scope", "code"],
+        help: "Streams of clients that the door reset and HTTP/2 connections that it ended (scope: stream, connection) with an error, by its code (RFC 9113, section 7). Streams with protocol_error are requests that were malformed or beyond all limits, which stand in no access log.",
+        samples: samples::errors,
+    },
 ];

@@ -13,6 +13,7 @@ use model::Reason;
 use model::configuration::BasicAuthentication;
 
 use super::{Denied, authorization, bytes_of, unavailable, unless_left};
+use crate::admit;
 use crate::connection::Client;
 use crate::exchange::Exchange;
 use crate::heads::write_field;
@@ -82,7 +83,9 @@ pub(super) async fn check(
     let told = authorization(&exchange.request, bytes_of(client)).and_then(credentials);
     let Some((name, password)) = told else { return Err(users.challenge()) };
     let Some((hash, is_user)) = users.hash(&name, secret) else { return Err(users.challenge()) };
-    let verified = worker.passwords.verify(hash, &password, &worker.shared.hashing);
+    let address = admit::address_key(client, exchange, &client.listener.settings(), secret);
+    let hashing = (&worker.shared.hashing, address);
+    let verified = worker.passwords.verify(hash, &password, hashing);
     let right = unless_left(client, verified).await?.map_err(|_busy| unavailable())?;
     if !(right && is_user) {
         return Err(users.challenge());

@@ -48,9 +48,11 @@ pub(super) async fn check(
             let fields = said.response.headers.iter().filter(|field| !field.hop_by_hop);
             for field in fields {
                 let (name, value) = (field.name.of(&said.head), field.value.of(&said.head));
-                let at =
-                    settings.copy.iter().position(|own| name.eq_ignore_ascii_case(own.as_bytes()));
-                let Some(at) = at else { continue };
+                let is = |own: &model::Name| name.eq_ignore_ascii_case(own.as_bytes());
+                if settings.copy_response.iter().any(is) {
+                    write_field(&mut exchange.extra_response_headers, name, value);
+                }
+                let Some(at) = settings.copy.iter().position(is) else { continue };
                 write_field(&mut exchange.extra_headers, name, value);
                 if at == 0 && exchange.user.is_empty() {
                     exchange.user.extend_from_slice(value);

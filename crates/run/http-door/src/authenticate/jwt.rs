@@ -114,7 +114,7 @@ impl Issuer {
         if !(settings.audiences.is_empty() || settings.audiences.iter().any(fits)) {
             return Err(Refused::Invalid("it is for another audience"));
         }
-        let lacks = |(name, value): &(Name, Name)| !has(claims.get(&**name), value);
+        let lacks = |(name, value): &(Name, Name)| !has(claim(&claims, name), value);
         if let Some(claim) = settings.claims.iter().position(lacks) {
             return Err(Refused::Insufficient(claim));
         }
@@ -125,8 +125,8 @@ impl Issuer {
     /// `None` when a claim cannot be written into a head.
     fn admitted(&self, claims: &Claims) -> Option<Admitted> {
         let mut lines = Vec::new();
-        for (name, claim) in &self.settings.headers {
-            if let Some(value) = claims.get(&**claim).filter(|value| !value.is_null()) {
+        for (name, from) in &self.settings.headers {
+            if let Some(value) = claim(claims, from).filter(|value| !value.is_null()) {
                 let text = text_of(value);
                 write_field(&mut lines, name.as_bytes(), field_value(&text)?.as_bytes());
             }
@@ -134,6 +134,15 @@ impl Issuer {
         let user = claims.get("sub").map(text_of).unwrap_or_default();
         Some(Admitted { user: field_value(&user)?.into(), lines })
     }
+}
+
+/// The claim of this name; where there is none, and the name has dots, what they lead to through
+/// objects within objects, as in `realm_access.roles`.
+fn claim<'a>(claims: &'a Claims, name: &str) -> Option<&'a Value> {
+    claims.get(name).or_else(|| {
+        let (first, rest) = name.split_once('.')?;
+        rest.split('.').try_fold(claims.get(first)?, |value, part| value.as_object()?.get(part))
+    })
 }
 
 /// Asks for a token (RFC 6750, section 3).

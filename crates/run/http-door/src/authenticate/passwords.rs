@@ -1,73 +1,27 @@
-//! Whether a password is the one that a hash was made of: found out beside the worker's loop, and
-//! remembered.
+//! Whether a password is the one that a hash was made of: found out beside the worker's loop
+//! ([`super::hashing`]), and remembered.
 //!
-//! A hash is made to cost much: 50 to 300 ms of a processor. So hashes run on threads of their own,
-//! half as many as there are workers and at least one, whatever is asked; a bounded number waits for
-//! its turn, and what is beyond that is refused at once. A worker remembers what was right for a while, and never
-//! what was wrong; requests that ask the same at the same time wait for one hash.
+//! A worker remembers what was right for a while, and never what was wrong; requests that ask the
+//! same at the same time wait for one hash.
 //! Invariant: what is remembered is a keyed hash of the password and of the hash that it belongs to,
 //! so that it says nothing to who reads the memory, and counts for that hash only, whoever has it.
 
 use std::cell::RefCell;
 use std::collections::HashMap;
-use std::sync::Arc;
 use std::time::Duration;
 
-use argon2::Argon2;
-use argon2::password_hash::PasswordVerifier as _;
 use aws_lc_rs::hmac;
 use model::Timestamp;
 use net::clock;
-use tokio::sync::{Semaphore, watch};
+use tokio::sync::watch;
 
 use super::basic::Hash;
+use super::hashing::{Busy, Hashing};
 
 /// How long a password is remembered.
 const REMEMBERED: Duration = Duration::from_secs(300);
 /// Passwords that a worker remembers.
 const REMEMBERED_MAX: usize = 1_024;
-/// Hashes that may wait for each that runs.
-const WAITING_PER_RUNNING: usize = 16;
-
-/// The threads that hash, of all workers.
-#[derive(Debug)]
-pub(crate) struct Hashing {
-    /// Those that run or wait.
-    places: Semaphore,
-    running: Arc<Semaphore>,
-}
-
-/// As many hashes run or wait as may.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) struct Busy;
-
-impl Hashing {
-    /// For so many workers.
-    pub(crate) fn new(workers: usize) -> Self {
-        let running = (workers / 2).max(1);
-        let places = running * (1 + WAITING_PER_RUNNING);
-        Self { places: Semaphore::new(places), running: Arc::new(Semaphore::new(running)) }
-    }
-
-    async fn is_right(&self, hash: Hash, password: Vec<u8>) -> Result<bool, Busy> {
-        let _place = self.places.try_acquire().map_err(|_full| Busy)?;
-        let turn = Arc::clone(&self.running).acquire_owned().await.map_err(|_closed| Busy)?;
-        let task = tokio::task::spawn_blocking(move || {
-            let right = is_right(&hash.0, &password);
-            drop(turn);
-            right
-        });
-        task.await.map_err(|_the_process_ends| Busy)
-    }
-}
-
-fn is_right(hash: &str, password: &[u8]) -> bool {
-    if hash.starts_with("$argon2id$") {
-        return Argon2::default().verify_password(password, hash).is_ok();
-    }
-    // As all others of its kind, it looks at the first 72 bytes.
-    bcrypt::verify(password, hash).is_ok_and(|right| right)
-}
 
 /// A password and the hash it belongs to.
 type Proof = [u8; 32];
@@ -99,12 +53,12 @@ impl Passwords {
         Self { key: hmac::Key::new(hmac::HMAC_SHA256, &secret), known: RefCell::default() }
     }
 
-    /// Whether `hash` was made of `password`.
+    /// Whether `hash` was made of `password`, by these threads for who asks from this address.
     pub(super) async fn verify(
         &self,
         hash: &Hash,
         password: &[u8],
-        hashing: &Hashing,
+        (hashing, address): (&Hashing, u64),
     ) -> Result<bool, Busy> {
         let proof = self.proof(hash, password);
         loop {
@@ -122,7 +76,7 @@ impl Passwords {
         let (tell, told) = watch::channel(None);
         self.remember(proof, Known::Asked(told));
         let asking = Asking(self, proof);
-        let right = hashing.is_right(hash.clone(), password.to_vec()).await?;
+        let right = hashing.is_right(address, hash.clone(), password.to_vec()).await?;
         if right {
             self.remember(proof, Known::Right(clock::now() + REMEMBERED));
         }
@@ -180,32 +134,16 @@ mod tests {
     }
 
     #[test]
-    fn both_kinds_of_hash_tell_right_from_wrong() {
-        let argon2 = Argon2::new(
-            argon2::Algorithm::Argon2id,
-            argon2::Version::V0x13,
-            argon2::Params::new(256, 2, 1, None).unwrap(),
-        );
-        let argon2 =
-            argon2::PasswordHasher::hash_password_with_salt(&argon2, b"sesame", b"somesalt");
-        for hash in [hash().0.to_string(), argon2.unwrap().to_string()] {
-            assert!(is_right(&hash, b"sesame"), "{hash}");
-            assert!(!is_right(&hash, b"Sesame") && !is_right(&hash, b""), "{hash}");
-        }
-        assert!(!is_right("no hash", b"sesame"));
-    }
-
-    #[test]
     fn what_was_right_costs_no_second_hash_and_what_was_wrong_does() {
         check(async |passwords| {
-            let (hash, hashing, closed) = (hash(), Hashing::new(2), Hashing::new(2));
-            closed.places.close();
-            assert_eq!(passwords.verify(&hash, b"wrong", &hashing).await, Ok(false));
-            assert_eq!(passwords.verify(&hash, b"wrong", &closed).await, Err(Busy));
-            assert_eq!(passwords.verify(&hash, b"sesame", &hashing).await, Ok(true));
-            assert_eq!(passwords.verify(&hash, b"sesame", &closed).await, Ok(true));
+            let (hash, hashing, closed) = (hash(), Hashing::new(2), Hashing::bounded(0, 0));
+            let (open, closed) = ((&hashing, 0), (&closed, 0));
+            assert_eq!(passwords.verify(&hash, b"wrong", open).await, Ok(false));
+            assert_eq!(passwords.verify(&hash, b"wrong", closed).await, Err(Busy));
+            assert_eq!(passwords.verify(&hash, b"sesame", open).await, Ok(true));
+            assert_eq!(passwords.verify(&hash, b"sesame", closed).await, Ok(true));
             // It is known of this hash only.
-            assert_eq!(passwords.verify(&self::hash(), b"sesame", &closed).await, Err(Busy));
+            assert_eq!(passwords.verify(&self::hash(), b"sesame", closed).await, Err(Busy));
             assert_eq!(passwords.known.borrow().len(), 1);
         });
     }
@@ -214,19 +152,19 @@ mod tests {
     fn who_asks_the_same_waits_for_one_hash_and_asks_anew_when_the_first_leaves() {
         check(async |passwords| {
             let (hash, hashing) = (hash(), Hashing::new(2));
-            let turn = hashing.running.acquire().await.unwrap();
+            let turn = hashing.occupied().await;
             let mut context = Context::from_waker(Waker::noop());
-            let mut second = pin!(passwords.verify(&hash, b"sesame", &hashing));
+            let mut second = pin!(passwords.verify(&hash, b"sesame", (&hashing, 2)));
             {
-                let mut first = pin!(passwords.verify(&hash, b"sesame", &hashing));
+                let mut first = pin!(passwords.verify(&hash, b"sesame", (&hashing, 1)));
                 assert!(first.as_mut().poll(&mut context).is_pending());
                 assert!(second.as_mut().poll(&mut context).is_pending());
-                assert_eq!(hashing.places.available_permits(), WAITING_PER_RUNNING);
+                assert_eq!(hashing.waiting(), 1);
             }
             assert!(second.as_mut().poll(&mut context).is_pending());
             drop(turn);
             assert_eq!(second.await, Ok(true));
-            assert_eq!(hashing.places.available_permits(), WAITING_PER_RUNNING + 1);
+            assert_eq!(hashing.waiting(), 0);
         });
     }
 }

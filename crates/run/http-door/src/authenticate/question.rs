@@ -46,7 +46,7 @@ pub(super) fn write(
         forwarded: ForwardedStyle::XForwarded,
         request_id: &exchange.request_id,
         authenticated: None,
-        replace_prefix: None,
+        path: &settings.path,
     };
     heads::write_forwarding(&mut out, request, bytes, &context);
     let method = request.method_text.of(bytes);

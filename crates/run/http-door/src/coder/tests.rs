@@ -67,8 +67,13 @@ fn decoded_zstd(encoded: &[u8]) -> Vec<u8> {
     }
 }
 
+/// What a worker counts.
+pub(crate) fn metrics() -> Arc<WorkerShard> {
+    telemetry::Registry::new(1).worker(0)
+}
+
 fn stock() -> Rc<Coders> {
-    Coders::new(Arc::new(Buffers::default()))
+    Coders::new(Arc::new(Buffers::default()), metrics())
 }
 
 fn then() -> impl Strategy<Value = Then> {
@@ -132,7 +137,7 @@ fn an_encoder_of_a_body_that_was_cut_is_as_good_as_new() {
 #[test]
 fn what_is_lent_is_accounted_for_and_the_stock_is_bounded() {
     let account = Arc::new(Buffers::default());
-    let stock = Coders::new(Arc::clone(&account));
+    let stock = Coders::new(Arc::clone(&account), metrics());
     let lent: Vec<Coder> = (0..20).map(|_| stock.lend(Coding::Gzip, 4, None).unwrap()).collect();
     assert_eq!(account.held(), 20 * bytes_of(Coding::Gzip));
     drop(lent);

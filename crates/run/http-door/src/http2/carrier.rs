@@ -84,7 +84,12 @@ impl AsyncWrite for Carrier {
     ) -> Poll<io::Result<usize>> {
         let mut stream = self.stream.borrow_mut();
         let count = ready!(Pin::new(&mut *stream).poll_write_vectored(context, parts))?;
-        self.meter.borrow_mut().moved(count);
+        let (mut meter, mut left) = (self.meter.borrow_mut(), count);
+        for part in parts {
+            let written = part.get(..left.min(part.len())).unwrap_or_default();
+            meter.sent(written);
+            left -= written.len();
+        }
         Poll::Ready(Ok(count))
     }
 

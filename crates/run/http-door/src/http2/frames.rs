@@ -1,8 +1,10 @@
-//! Counts what a client sends on an HTTP/2 connection besides requests and their bodies.
+//! Counts what a client sends on an HTTP/2 connection besides requests and their bodies, and the
+//! streams that it is told were reset.
 //!
 //! The library bounds what such frames may hold in memory, but not how many there are: each PING
-//! and SETTINGS is answered, each reset stream has made work. So the bytes are looked at on their
-//! way to it, from frame head to frame head, without looking into any frame.
+//! and SETTINGS is answered, each reset stream has made work. And it says of none of the requests
+//! that it refuses by itself. So the bytes are looked at on their way, from frame head to frame
+//! head, without looking into any frame but RST_STREAM.
 //!
 //! Pure: `now` comes in. A client may send such frames in step with what is sent both ways, and a
 //! few more with time; one that sends more is told to be calm, and closed.
@@ -22,6 +24,11 @@ const IDLE_FRAMES_PER_SECOND: u32 = 100;
 const BYTES_PER_IDLE_FRAME: u32 = 1_024;
 /// Frames without use that a request gives: a priority, an update of it.
 const IDLE_FRAMES_PER_REQUEST: u32 = 2;
+/// The same for WINDOW_UPDATE: with a request, and with each DATA frame that is sent to the client. It
+/// may give back what it read at once, to the stream and to the connection.
+const UPDATES_PER_FRAME: u32 = 2;
+/// What of them a client may have saved up: a window of the tiniest frames.
+const UPDATES_MAX: u32 = 2 * 65_535;
 /// The least number of streams that a client may reset within a second: a browser that leaves a
 /// page resets all that it waits for.
 const RESETS_MIN: u32 = 100;
@@ -29,6 +36,8 @@ const RESETS_MIN: u32 = 100;
 /// The preface of a connection, which is before the first frame (RFC 9113, section 3.4).
 pub(crate) const PREFACE: &[u8; 24] = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n";
 const HEAD_BYTES: usize = 9;
+/// Of an error code, behind the head of RST_STREAM.
+const CODE_BYTES: usize = 4;
 
 const DATA: u8 = 0;
 const HEADERS: u8 = 1;
@@ -45,7 +54,7 @@ const END_HEADERS: u8 = 0x4;
 pub(crate) enum Flood {
     /// It reset streams.
     Resets,
-    /// It sent PING, SETTINGS, PRIORITY, empty or unknown frames.
+    /// It sent PING, SETTINGS, PRIORITY, WINDOW_UPDATE, empty or unknown frames.
     IdleFrames,
     /// No flood, but a frame before the SETTINGS that begin a connection (RFC 9113, section 3.4),
     /// which the library lets pass.
@@ -55,19 +64,81 @@ pub(crate) enum Flood {
 /// Counts the frames of one connection.
 #[derive(Debug)]
 pub(crate) struct Meter {
-    /// Bytes before the next frame head.
-    skip: usize,
-    head: [u8; HEAD_BYTES],
-    head_bytes: usize,
+    received: Scanner,
+    sent: Scanner,
     /// A header block has begun and not ended.
     in_head: bool,
     /// Its SETTINGS have come.
     has_begun: bool,
     idle_frames: Bucket,
+    updates: Bucket,
     resets: Bucket,
     /// Bytes that have not given a frame yet.
     bytes: u32,
     flood: Option<Flood>,
+    /// Why streams were reset towards the client since this was last asked: no more than were
+    /// written at once.
+    reset_codes: Vec<u32>,
+}
+
+/// Finds frames in bytes that pass.
+#[derive(Debug, Default)]
+struct Scanner {
+    /// Bytes before the next frame head.
+    skip: usize,
+    head: [u8; HEAD_BYTES + CODE_BYTES],
+    filled: usize,
+}
+
+/// The head of a frame.
+#[derive(Clone, Copy, Debug)]
+struct Frame {
+    length: u32,
+    kind: u8,
+    flags: u8,
+    /// The error code, of RST_STREAM only.
+    code: u32,
+}
+
+impl Scanner {
+    /// The first frame of which `bytes` hold the last of its head; takes what was looked at out.
+    fn next(&mut self, bytes: &mut &[u8]) -> Option<Frame> {
+        while !bytes.is_empty() {
+            let skipped = self.skip.min(bytes.len());
+            self.skip -= skipped;
+            *bytes = bytes.get(skipped..).unwrap_or_default();
+            let count = bytes.len().min(self.wanted() - self.filled);
+            let into = self.head.get_mut(self.filled..self.filled + count)?;
+            into.copy_from_slice(bytes.get(..count)?);
+            self.filled += count;
+            *bytes = bytes.get(count..).unwrap_or_default();
+            if self.filled == self.wanted() {
+                return Some(self.take());
+            }
+        }
+        None
+    }
+
+    /// Bytes of this frame that are looked at.
+    fn wanted(&self) -> usize {
+        let has_code = self.filled >= HEAD_BYTES
+            && self.head[3] == RST_STREAM
+            && self.length() as usize >= CODE_BYTES;
+        if has_code { HEAD_BYTES + CODE_BYTES } else { HEAD_BYTES }
+    }
+
+    fn length(&self) -> u32 {
+        let [high, middle, low, ..] = self.head;
+        u32::from_be_bytes([0, high, middle, low])
+    }
+
+    fn take(&mut self) -> Frame {
+        let length = self.length();
+        let [_, _, _, kind, flags, _, _, _, _, code @ ..] = self.head;
+        let looked_at = std::mem::take(&mut self.filled) - HEAD_BYTES;
+        self.skip = usize::try_from(length).unwrap_or(usize::MAX) - looked_at;
+        Frame { length, kind, flags, code: u32::from_be_bytes(code) }
+    }
 }
 
 /// So many at once, so many per second.
@@ -104,15 +175,19 @@ impl Meter {
         let resets = streams_max.max(RESETS_MIN);
         let bucket = |most, per_second| Bucket { left: most, most, per_second, filled: now };
         Self {
-            skip: PREFACE.len(),
-            head: [0; HEAD_BYTES],
-            head_bytes: 0,
+            received: Scanner { skip: PREFACE.len(), ..Scanner::default() },
+            sent: Scanner::default(),
             in_head: false,
             has_begun: false,
             idle_frames: bucket(IDLE_FRAMES_MAX, IDLE_FRAMES_PER_SECOND),
+            updates: Bucket {
+                most: UPDATES_MAX,
+                ..bucket(IDLE_FRAMES_MAX, IDLE_FRAMES_PER_SECOND)
+            },
             resets: bucket(resets, resets),
             bytes: 0,
             flood: None,
+            reset_codes: Vec::new(),
         }
     }
 
@@ -126,40 +201,41 @@ impl Meter {
         self.flood
     }
 
+    /// The error codes with which streams were reset towards the client since this was last asked.
+    pub(crate) fn take_reset_codes(&mut self) -> Vec<u32> {
+        std::mem::take(&mut self.reset_codes)
+    }
+
     /// Takes note of `bytes` that were received.
     pub(crate) fn received(&mut self, mut bytes: &[u8], now: Timestamp) {
         self.moved(bytes.len());
-        while !bytes.is_empty() {
-            let skipped = self.skip.min(bytes.len());
-            self.skip -= skipped;
-            bytes = bytes.get(skipped..).unwrap_or_default();
-            let count = bytes.len().min(HEAD_BYTES - self.head_bytes);
-            let (Some(into), Some(from)) =
-                (self.head.get_mut(self.head_bytes..self.head_bytes + count), bytes.get(..count))
-            else {
-                return;
-            };
-            into.copy_from_slice(from);
-            self.head_bytes += count;
-            bytes = bytes.get(count..).unwrap_or_default();
-            if self.head_bytes == HEAD_BYTES {
-                self.head_bytes = 0;
-                self.frame(now);
+        while let Some(frame) = self.received.next(&mut bytes) {
+            self.take_in(frame, now);
+        }
+    }
+
+    /// Takes note of `bytes` that were sent.
+    pub(crate) fn sent(&mut self, mut bytes: &[u8]) {
+        self.moved(bytes.len());
+        while let Some(frame) = self.sent.next(&mut bytes) {
+            match frame.kind {
+                DATA => self.updates.give(UPDATES_PER_FRAME),
+                RST_STREAM => self.reset_codes.push(frame.code),
+                _ => {}
             }
         }
     }
 
-    /// Takes note of so many bytes that were sent or received.
-    pub(crate) fn moved(&mut self, count: usize) {
+    fn moved(&mut self, count: usize) {
         self.bytes = self.bytes.saturating_add(u32::try_from(count).unwrap_or(u32::MAX));
-        self.idle_frames.give(self.bytes / BYTES_PER_IDLE_FRAME);
+        let given = self.bytes / BYTES_PER_IDLE_FRAME;
+        self.idle_frames.give(given);
+        self.updates.give(given);
         self.bytes %= BYTES_PER_IDLE_FRAME;
     }
 
-    fn frame(&mut self, now: Timestamp) {
-        let [high, middle, low, kind, flags, ..] = self.head;
-        let length = u32::from_be_bytes([0, high, middle, low]);
-        self.skip = usize::try_from(length).unwrap_or(usize::MAX);
+    fn take_in(&mut self, frame: Frame, now: Timestamp) {
+        let Frame { length, kind, flags, .. } = frame;
         if !std::mem::replace(&mut self.has_begun, true) && (kind, flags & ACK) != (SETTINGS, 0) {
             self.flood = Some(Flood::NoSettings);
         }
@@ -167,9 +243,10 @@ impl Meter {
             HEADERS => {
                 self.in_head = flags & END_HEADERS == 0;
                 self.idle_frames.give(IDLE_FRAMES_PER_REQUEST);
+                self.updates.give(UPDATES_PER_FRAME);
                 return;
             }
-            WINDOW_UPDATE => return,
+            WINDOW_UPDATE => self.updates.take(now),
             DATA if length > 0 || flags & END_STREAM != 0 => return,
             RST_STREAM if !self.resets.take(now) => {
                 self.flood.get_or_insert(Flood::Resets);
@@ -224,7 +301,8 @@ mod tests {
             check((1_100, &frame(5, 2, 0)), cut, Some(Flood::IdleFrames));
             check((1_100, &frame(0, 0xfa, 0)), cut, Some(Flood::IdleFrames));
             check((5_000, &frame(0, DATA, END_STREAM)), cut, None);
-            check((5_000, &frame(4, WINDOW_UPDATE, 0)), cut, None);
+            check((900, &frame(4, WINDOW_UPDATE, 0)), cut, None);
+            check((1_100, &frame(4, WINDOW_UPDATE, 0)), cut, Some(Flood::IdleFrames));
             check((100, &frame(4, RST_STREAM, 0)), cut, None);
             check((101, &frame(4, RST_STREAM, 0)), cut, Some(Flood::Resets));
         }
@@ -258,6 +336,34 @@ mod tests {
             meter.received(&frame(5, 2, 0), after(100));
         }
         assert_eq!(meter.flood(), None, "a priority for each request");
+    }
+
+    #[test]
+    fn what_was_read_may_be_given_back_at_once() {
+        let mut meter = Meter::new(100, after(0));
+        meter.received(&[&PREFACE[..], &frame(0, SETTINGS, 0)].concat(), after(0));
+        meter.sent(&frame(1, DATA, 0).repeat(5_000));
+        meter.received(&frame(4, WINDOW_UPDATE, 0).repeat(10_000), after(0));
+        assert_eq!(meter.flood(), None, "two for each frame, however small");
+        meter.received(&frame(4, WINDOW_UPDATE, 0).repeat(1_500), after(0));
+        assert_eq!(meter.flood(), Some(Flood::IdleFrames));
+    }
+
+    #[test]
+    fn streams_that_are_reset_are_told_however_they_are_cut() {
+        let reset = |code: u32| {
+            let mut bytes = frame(4, RST_STREAM, 0);
+            bytes.splice(HEAD_BYTES.., code.to_be_bytes());
+            bytes
+        };
+        let all =
+            [frame(0, SETTINGS, 0), reset(1), frame(20, DATA, 0), reset(11), reset(0)].concat();
+        for cut in [1, 7, 16_384] {
+            let mut meter = Meter::new(100, after(0));
+            all.chunks(cut).for_each(|piece| meter.sent(piece));
+            assert_eq!(meter.take_reset_codes(), [1, 11, 0], "by {cut}");
+            assert!(meter.take_reset_codes().is_empty());
+        }
     }
 
     #[test]

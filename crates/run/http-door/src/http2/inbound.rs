@@ -5,11 +5,13 @@
 //! the connection) and the CONTINUATION frames of one; errors of streams that it had to reset
 //! (MadeYouReset); empty and tiny DATA frames; windows, and what waits to be sent on a stream. It
 //! answers each PING and SETTINGS before it reads on, so these hold no memory. How often a client
-//! may send them, and reset streams, is [`frames`]' to count.
+//! may send them, and reset streams, is [`frames`]' to count. For its buffers it holds 24 KiB for each
+//! connection, used or not, which nothing makes it give back; what is held here for streams is given
+//! back when there was none for a second.
 //!
 //! Invariants: a connection without a stream lives no longer than an idle one of HTTP/1.1; a
 //! header block that has begun ends within the time of a head; once the listener closes, streams
-//! in flight end, and no others begin.
+//! in flight end, and no others begin; nor do they once the client's certificate counts no more.
 
 use std::cell::RefCell;
 use std::future::Future;
@@ -31,7 +33,7 @@ use super::frames::{Flood, Meter, PREFACE};
 use super::stream::{self, Shared};
 use super::streams::Streams;
 use crate::connection::{self, Client};
-use crate::idle::Seat;
+use crate::idle::{IDLE_AFTER, Seat};
 use crate::worker::{ListenerCell, Worker};
 
 /// What a client may send of one body before the walk has read any of it.
@@ -47,6 +49,8 @@ const STREAM_ERRORS_MAX: usize = 200;
 const FIELD_OVERHEAD: usize = 32;
 /// Turns that streams and frames take before other connections have theirs.
 const TURNS_MAX: usize = 4;
+/// What a stream is reset with that has its whole response (RFC 9113, section 8.1).
+const NO_ERROR: u32 = 0;
 /// How long a client that was told to leave, and has no stream open, has to agree: a round trip.
 const LEAVE_TIME: Duration = Duration::from_millis(500);
 
@@ -110,11 +114,14 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut client: Client) {
         begin: stream::serve,
         deadline: client.deadline,
         phase: Phase::New,
+        rests: false,
         seat: None,
         leaving: false,
+        refusing: false,
         closing: false,
+        told: false,
     };
-    std::future::poll_fn(|context| driver.poll(context, &cell)).await;
+    std::future::poll_fn(|context| driver.poll(context, (&cell, &stream))).await;
     let Driver { frames, mut streams, deadline, seat, .. } = driver;
     drop(frames);
     let makes_room = seat.as_ref().is_some_and(Seat::is_called);
@@ -177,17 +184,30 @@ struct Driver<'c, F> {
     /// Always armed, so that the task is woken when the listener closes.
     deadline: Deadline,
     phase: Phase,
+    /// It has been idle for a while, and holds no memory that it does not need.
+    rests: bool,
     /// Its place among the idle connections; kept to the end by one that goes to make room.
     seat: Option<Seat<'c>>,
     /// The client was told to leave.
     leaving: bool,
+    /// Its certificate counts no more: streams that it opens are refused.
+    refusing: bool,
     /// The connection ends now: what else the client sends is not looked at.
     closing: bool,
+    /// That a stream was reset stands in the log.
+    told: bool,
 }
 
 impl<'c, F: Future<Output = ()>> Driver<'c, F> {
     /// Ready once the connection is over.
-    fn poll(&mut self, context: &mut Context<'_>, listener: &'c ListenerCell) -> Poll<()> {
+    fn poll(
+        &mut self,
+        context: &mut Context<'_>,
+        (listener, stream): (&'c ListenerCell, &RefCell<Stream>),
+    ) -> Poll<()> {
+        if !self.refusing {
+            self.refusing = !self.shared.origin.is_admitted(listener, &stream.borrow());
+        }
         let polled = self.poll_phases(context, listener);
         if polled.is_pending() {
             self.streams.rest(context);
@@ -200,7 +220,8 @@ impl<'c, F: Future<Output = ()>> Driver<'c, F> {
             if self.poll_turns().is_ready() {
                 return Poll::Ready(());
             }
-            if self.shared.worker.accepts_no_more(listener) && !self.leaving {
+            let is_over = self.refusing || self.shared.worker.accepts_no_more(listener);
+            if is_over && !self.leaving {
                 self.leave();
                 continue;
             }
@@ -214,6 +235,12 @@ impl<'c, F: Future<Output = ()>> Driver<'c, F> {
                     // Streams that it opens just now are told that they were not begun.
                     self.shared.worker.metrics.connection_made_room();
                     self.close(Reason::NO_ERROR);
+                }
+                Phase::Idle if !self.rests => {
+                    self.streams.shrink();
+                    self.rests = true;
+                    let keep_alive = self.shared.listener.settings().timeouts.keep_alive;
+                    self.deadline.set(keep_alive.saturating_sub(IDLE_AFTER));
                 }
                 Phase::Idle => self.leave(),
                 Phase::Head => {
@@ -250,9 +277,12 @@ impl<'c, F: Future<Output = ()>> Driver<'c, F> {
         let context = &mut Context::from_waker(&waker);
         loop {
             if self.closing {
-                return self.frames.poll_closed(context).map(|_| ());
+                let closed = self.frames.poll_closed(context);
+                self.count_resets();
+                return closed.map(|_| ());
             }
             let accepted = self.frames.poll_accept(context);
+            self.count_resets();
             let flood = self.meter.borrow().flood();
             if let Some(flood) = flood
                 && !matches!(accepted, Poll::Ready(None | Some(Err(_))))
@@ -270,8 +300,16 @@ impl<'c, F: Future<Output = ()>> Driver<'c, F> {
                 Poll::Pending => return Poll::Pending,
                 Poll::Ready(None) => return Poll::Ready(()),
                 Poll::Ready(Some(Err(error))) => {
+                    let begun_wrongly = flood.filter(|flood| *flood == Flood::NoSettings);
+                    let own = error.reason().filter(|_| !error.is_remote());
+                    let own = own.or(begun_wrongly.map(|_| Reason::PROTOCOL_ERROR));
+                    let metrics = &self.shared.worker.metrics;
+                    own.iter().for_each(|code| metrics.http2_connection_ended((*code).into()));
                     tracing::info!(peer = %self.shared.origin.peer, %error, "HTTP/2 failed");
                     return Poll::Ready(());
+                }
+                Poll::Ready(Some(Ok((_, mut respond)))) if self.refusing => {
+                    respond.send_reset(Reason::REFUSED_STREAM);
                 }
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.shared.worker.metrics.http2_stream();
@@ -289,8 +327,25 @@ impl<'c, F: Future<Output = ()>> Driver<'c, F> {
         self.streams.wake_frames();
     }
 
+    /// Counts the streams that the client was told were reset. What the library resets by itself
+    /// (a malformed request, a list of fields beyond all limits) is no request to anybody else.
+    fn count_resets(&mut self) {
+        let codes = self.meter.borrow_mut().take_reset_codes();
+        for code in codes.into_iter().filter(|code| *code != NO_ERROR) {
+            self.shared.worker.metrics.http2_stream_reset(code);
+            // A client can have many lines written: the first of a connection is enough.
+            if !std::mem::replace(&mut self.told, true) {
+                let (peer, code) = (self.shared.origin.peer, Reason::from(code));
+                tracing::info!(%peer, ?code, "a stream of HTTP/2 was reset; others of this connection are counted only");
+            }
+        }
+    }
+
     /// Ends the connection and all of its streams.
     fn close(&mut self, reason: Reason) {
+        if reason != Reason::NO_ERROR {
+            self.shared.worker.metrics.http2_connection_ended(reason.into());
+        }
         (self.closing, self.leaving) = (true, true);
         self.frames.abrupt_shutdown(reason);
         self.streams.wake_frames();
@@ -321,9 +376,11 @@ impl<'c, F: Future<Output = ()>> Driver<'c, F> {
             self.seat = None;
         }
         let timeouts = self.shared.listener.settings().timeouts;
+        self.rests = false;
         self.deadline.set(match phase {
             Phase::Head => timeouts.head,
-            Phase::New | Phase::Busy | Phase::Idle => timeouts.keep_alive,
+            Phase::New | Phase::Busy => timeouts.keep_alive,
+            Phase::Idle => timeouts.keep_alive.min(IDLE_AFTER),
             Phase::Leaving => LEAVE_TIME,
         });
     }

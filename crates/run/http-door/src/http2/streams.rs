@@ -125,6 +125,14 @@ impl<F: Future<Output = ()>> Streams<F> {
         }
     }
 
+    /// Gives back all memory that no stream needs: there was none for a while.
+    pub(crate) fn shrink(&mut self) {
+        if self.is_empty() {
+            (self.places, self.free, self.woken) = (Vec::new(), Vec::new(), Vec::new());
+            self.bell.with(|rung| rung.places.shrink_to_fit());
+        }
+    }
+
     /// Polls each stream that was woken, once. False when nothing was woken at all.
     pub(crate) fn turn(&mut self) -> bool {
         let mut woken = std::mem::take(&mut self.woken);
@@ -260,6 +268,29 @@ mod tests {
         wake.take().unwrap().wake();
         streams.turn();
         assert_eq!((polls.get(), streams.places.len(), streams.is_empty()), (2, KEPT_MAX, true));
+    }
+
+    #[test]
+    fn what_is_given_back_is_made_anew() {
+        let mut streams = Streams::new();
+        let first = Stream::new(2);
+        let wake = Rc::clone(&first.waker);
+        streams.add(first);
+        streams.turn();
+        streams.shrink();
+        assert_eq!(streams.places.len(), 1, "it is in use");
+        let late = wake.take().unwrap();
+        late.wake_by_ref();
+        streams.turn();
+        streams.shrink();
+        assert!(streams.is_empty() && streams.places.capacity() == 0);
+        // Who is woken after its place is gone loses nothing, and disturbs nobody.
+        late.wake();
+        assert!(streams.turn());
+        let second = Stream::new(1);
+        let polls = Rc::clone(&second.polls);
+        streams.add(second);
+        assert!(streams.turn() && polls.get() == 1 && streams.is_empty());
     }
 
     #[test]

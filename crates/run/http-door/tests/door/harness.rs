@@ -109,12 +109,13 @@ fn configuration(setup: Setup, address: SocketAddr) -> Configuration {
         pools: vec![pool(setup.server, setup.balance)],
         routes: vec![Route {
             name: "all".into(),
+            priority: 0,
             listeners: Vec::new(),
             hosts: Vec::new(),
             path: PathPattern::Prefix("/".into()),
             methods: setup.methods,
             headers: Vec::new(),
-            action: Action::Forward { pool: 0, replace_prefix: None },
+            action: Action::Forward { pool: 0, rewrite: None },
             body_bytes_max: None,
             total_timeout: None,
             treatment: Treatment::default(),
@@ -128,6 +129,7 @@ fn configuration(setup: Setup, address: SocketAddr) -> Configuration {
         invariants: Invariants::default(),
         changes: Changes::default(),
         allowances: Vec::new(),
+        files: Vec::new(),
     }
 }
 

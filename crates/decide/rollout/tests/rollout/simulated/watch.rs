@@ -160,6 +160,7 @@ pub(crate) fn configuration() -> Configuration {
         invariants: Invariants::default(),
         changes: Changes::default(),
         allowances: Vec::new(),
+        files: Vec::new(),
     }
 }
 

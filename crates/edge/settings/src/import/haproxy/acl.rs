@@ -1,9 +1,9 @@
 //! ACLs and conditions: what of them this door's routes can ask.
 //!
 //! A criterion that can be asked becomes an [`Expression`] over hosts, paths, methods and
-//! headers; any other is refused with the reason. Where the door asks nearly the same (a prefix
-//! that ends at a segment, one label in place of any number), the criterion is taken and the
-//! difference told as a warning.
+//! headers; of any other nobody knows whether it holds, and the reason is told. So a condition of
+//! which a part can be asked still says for which requests it cannot hold. Where the door asks
+//! nearly the same (one label in place of any number), the difference is told as a warning.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
@@ -23,22 +23,43 @@ pub(super) struct Facts {
     pub(super) is_known: Option<bool>,
 }
 
-/// A criterion that can be asked, and how the door's question differs from HAProxy's.
+/// A condition, and how the door's question differs from HAProxy's.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Asked {
     /// The question.
     pub(super) expression: Expression,
     /// The difference, if any, in one clause.
     pub(super) difference: Option<&'static str>,
+    /// Why routes cannot ask for a part of it, if so.
+    pub(super) unknown: Option<String>,
 }
 
-/// A criterion, or why routes cannot ask for it.
+impl Asked {
+    /// The door asks the same.
+    pub(super) fn exactly(expression: Expression) -> Self {
+        Self { expression, difference: None, unknown: None }
+    }
+
+    /// The door cannot ask at all.
+    fn unknown(reason: String) -> Self {
+        Self { expression: Expression::Unknown, difference: None, unknown: Some(reason) }
+    }
+
+    /// The question alone; what is told of it goes to `about`.
+    fn told(self, about: &mut Self) -> Expression {
+        about.difference = about.difference.or(self.difference);
+        about.unknown = about.unknown.take().or(self.unknown);
+        self.expression
+    }
+}
+
+/// A criterion, or why nothing of it can be asked.
 pub(super) type Outcome = Result<Asked, String>;
 
 /// The ACLs of one proxy, by name.
 #[derive(Debug, Default)]
 pub(super) struct Acls {
-    named: BTreeMap<String, Outcome>,
+    named: BTreeMap<String, Asked>,
     facts: Facts,
     used: std::cell::RefCell<BTreeSet<String>>,
     /// Those that were asked where they can be, though not by other rules.
@@ -49,20 +70,21 @@ impl Acls {
     /// Reads the `acl` lines among `lines`. Several of one name are alternatives.
     pub(super) fn read<'l>(lines: impl IntoIterator<Item = &'l Line>, facts: Facts) -> Self {
         let mut acls = Self { facts, ..Self::default() };
-        let mut read: BTreeMap<String, Outcome> = BTreeMap::new();
+        let mut read: BTreeMap<String, Asked> = BTreeMap::new();
         for line in lines.into_iter().filter(|line| line.text(0) == "acl") {
             let outcome = match line.variable(1) {
                 Some(name) => Err(format!("the environment variable `{name}` is not known here")),
                 None => criterion(&line.texts(2), facts),
             };
+            let asked = outcome.unwrap_or_else(Asked::unknown);
             let before = read.remove(line.text(1));
-            read.insert(line.text(1).to_owned(), or_else(before, outcome));
+            read.insert(line.text(1).to_owned(), or_else(before, asked));
         }
         let shared = |asked: Asked| Asked {
             expression: Expression::Shared(Rc::new(asked.expression)),
             ..asked
         };
-        acls.named = read.into_iter().map(|(name, outcome)| (name, outcome.map(shared))).collect();
+        acls.named = read.into_iter().map(|(name, asked)| (name, shared(asked))).collect();
         acls
     }
 
@@ -85,46 +107,41 @@ impl Acls {
             }
             match self.named.get(line.text(1)) {
                 _ if self.asked.borrow().contains(line.text(1)) => items.mapped(line.item),
-                Some(Err(reason)) => items.refused(line.item, reason.clone()),
-                Some(Ok(_)) if used.contains(line.text(1)) => items.mapped(line.item),
-                Some(Ok(_)) | None => {
-                    items.ignored(line.item, "no rule that is taken over uses it")
+                Some(Asked { unknown: Some(reason), .. }) => {
+                    items.refused(line.item, reason.clone());
                 }
+                Some(_) if used.contains(line.text(1)) => items.mapped(line.item),
+                Some(_) | None => items.ignored(line.item, "no rule that is taken over uses it"),
             }
         }
     }
 
     /// Reads the condition at the end of a line: `if ...`, `unless ...`, or nothing.
-    pub(super) fn condition(&self, words: &[&str]) -> Outcome {
+    pub(super) fn condition(&self, words: &[&str]) -> Asked {
         let Some((first, rest)) = words.split_first() else {
-            return Ok(Asked { expression: Expression::Constant(true), difference: None });
+            return Asked::exactly(Expression::Constant(true));
         };
-        let is_negated = match *first {
-            "if" => false,
-            "unless" => true,
-            other => return Err(format!("`{other}` is not understood here")),
+        let asked = match *first {
+            "if" | "unless" => self.alternatives(rest).unwrap_or_else(Asked::unknown),
+            other => Asked::unknown(format!("`{other}` is not understood here")),
         };
-        let asked = self.alternatives(rest)?;
-        Ok(if is_negated {
-            Asked { expression: asked.expression.negated(), ..asked }
-        } else {
-            asked
-        })
+        match *first {
+            "unless" => Asked { expression: asked.expression.negated(), ..asked },
+            _ => asked,
+        }
     }
 
     fn alternatives(&self, words: &[&str]) -> Outcome {
         let mut any = Vec::new();
-        let mut difference = None;
+        let mut about = Asked::exactly(Expression::Unknown);
         for all in words.split(|word| matches!(*word, "or" | "||")) {
-            let asked = self.terms(all)?;
-            difference = difference.or(asked.difference);
-            any.push(asked.expression);
+            any.push(self.terms(all)?.told(&mut about));
         }
         let expression = match any.pop() {
             Some(only) if any.is_empty() => only,
             last => Expression::AnyOf(any.into_iter().chain(last).collect()),
         };
-        Ok(Asked { expression, difference })
+        Ok(Asked { expression, ..about })
     }
 
     fn terms(&self, mut words: &[&str]) -> Outcome {
@@ -132,7 +149,7 @@ impl Acls {
             return Err("the condition is empty".to_owned());
         }
         let mut all = Vec::new();
-        let mut difference = None;
+        let mut about = Asked::exactly(Expression::Unknown);
         while let Some((first, rest)) = words.split_first() {
             words = rest;
             let mut name = *first;
@@ -152,24 +169,27 @@ impl Acls {
                 let end = end.ok_or_else(|| "`{` is never closed".to_owned())?;
                 let inner = words.get(..end).unwrap_or_default();
                 words = words.get(end + 1..).unwrap_or_default();
-                criterion(inner, self.facts)?
+                criterion(inner, self.facts)
             } else {
-                self.by_name(name)?
+                self.by_name(name)
             };
-            difference = difference.or(asked.difference);
-            let expression = asked.expression;
+            let expression = asked.unwrap_or_else(Asked::unknown).told(&mut about);
             all.push(if is_negated { expression.negated() } else { expression });
         }
-        Ok(Asked { expression: Expression::All(all), difference })
+        Ok(Asked { expression: Expression::All(all), ..about })
     }
 
     fn by_name(&self, name: &str) -> Outcome {
-        if let Some(outcome) = self.named.get(name) {
+        if let Some(asked) = self.named.get(name) {
             self.used.borrow_mut().insert(name.to_owned());
-            return outcome.clone().map_err(|reason| format!("of the ACL `{name}`: {reason}"));
+            let reason = asked.unknown.as_ref();
+            let unknown = reason.map(|reason| format!("of the ACL `{name}`: {reason}"));
+            return Ok(Asked { unknown, ..asked.clone() });
         }
         let expression = match name {
-            "TRUE" | "HTTP" | "HTTP_CONTENT" | "HTTP_URL_SLASH" => Expression::Constant(true),
+            "TRUE" | "HTTP" | "HTTP_CONTENT" | "HTTP_URL_SLASH" | "WAIT_END" => {
+                Expression::Constant(true)
+            }
             "FALSE" => Expression::Constant(false),
             // HAProxy's list has HEAD with GET.
             "METH_GET" => methods(&["GET", "HEAD"]),
@@ -181,12 +201,12 @@ impl Acls {
                 None => return Err(format!("there is no ACL `{name}`")),
             },
         };
-        Ok(Asked { expression, difference: None })
+        Ok(Asked::exactly(expression))
     }
 }
 
 /// Predefined ACLs that routes cannot ask for.
-const PREDEFINED: [&str; 9] = [
+const PREDEFINED: [&str; 8] = [
     "HTTP_1.0",
     "HTTP_1.1",
     "HTTP_2.0",
@@ -195,24 +215,17 @@ const PREDEFINED: [&str; 9] = [
     "LOCALHOST",
     "RDP_COOKIE",
     "REQ_CONTENT",
-    "WAIT_END",
 ];
 
-fn or_else(before: Option<Outcome>, outcome: Outcome) -> Outcome {
-    match before {
-        None => outcome,
-        Some(Err(reason)) => Err(reason),
-        Some(Ok(before)) => {
-            let outcome = outcome?;
-            // One list for all, so that many lines of one name do not nest.
-            let mut any = if let Expression::AnyOf(any) = before.expression {
-                any
-            } else {
-                vec![before.expression]
-            };
-            any.push(outcome.expression);
-            let difference = before.difference.or(outcome.difference);
-            Ok(Asked { expression: Expression::AnyOf(any), difference })
-        }
+fn or_else(before: Option<Asked>, asked: Asked) -> Asked {
+    let Some(mut before) = before else { return asked };
+    // One list for all, so that many lines of one name do not nest.
+    let mut any = Vec::new();
+    if let Expression::AnyOf(known) = &mut before.expression {
+        any.append(known);
+    } else {
+        any.push(before.expression.clone());
     }
+    any.push(asked.told(&mut before));
+    Asked { expression: Expression::AnyOf(any), ..before }
 }

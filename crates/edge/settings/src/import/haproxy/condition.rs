@@ -3,12 +3,16 @@
 //! HAProxy asks its rules in their order; this door takes the most specific route. A
 //! [`Cell`] is a set of requests a route can name. Cells are closed under intersection, so for
 //! every request one cell is the narrowest that holds it; see `routes` for what follows from it.
+//! A condition that asks for more than cells say may or may not hold for the requests of one: of
+//! three truths ([`Truth`]) it has the middle one there.
 //!
 //! A route for a prefix also matches the bare prefix, and one for GET also HEAD; a cell does not
 //! ([`Cell::covers`]), the route written for it does ([`Cell::takes`]).
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
+
+pub(super) use super::pattern::Path;
 
 /// A set of hosts.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,17 +22,6 @@ pub(super) enum Host {
     /// One label in front of this suffix, which begins with a dot.
     Wildcard(String),
     /// This one, in lower case.
-    Exact(String),
-}
-
-/// A set of paths.
-#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) enum Path {
-    /// Any.
-    Any,
-    /// What begins with this and a slash; it does not end with one itself.
-    Below(String),
-    /// This one.
     Exact(String),
 }
 
@@ -85,29 +78,33 @@ impl Cell {
             };
             headers.insert(name.clone(), merged);
         }
-        let host = narrower(&self.host, &other.host, host_covers)?;
-        let path = narrower(&self.path, &other.path, path_covers)?;
+        let host = narrower(&self.host, &other.host)?;
+        let path = self.path.and(&other.path)?;
         Some(Self { host, path, method, headers })
     }
 
     /// Whether every request of `other` is one of these.
     pub(super) fn covers(&self, other: &Self) -> bool {
         self.covers_but_path_and_method(other)
-            && path_covers(&self.path, &other.path)
             && (self.method.is_none() || self.method == other.method)
+            && self.path.covers(&other.path)
     }
 
     /// Whether the route written for this cell takes every request of `other`.
     pub(super) fn takes(&self, other: &Self) -> bool {
-        let is_bare = match (&self.path, &other.path) {
-            (Path::Below(prefix), Path::Exact(path)) => prefix == path,
-            _ => false,
-        };
         let is_head =
             self.method.as_deref() == Some("GET") && other.method.as_deref() == Some("HEAD");
         self.covers_but_path_and_method(other)
-            && (is_bare || path_covers(&self.path, &other.path))
             && (is_head || self.method.is_none() || self.method == other.method)
+            && (self.is_bare(other) || self.path.covers(&other.path))
+    }
+
+    /// Whether the path of `other` is what these paths are below.
+    pub(super) fn is_bare(&self, other: &Self) -> bool {
+        match (&self.path, &other.path) {
+            (Path::Below(prefix), Path::Exact(path)) => prefix == path,
+            _ => false,
+        }
     }
 
     fn covers_but_path_and_method(&self, other: &Self) -> bool {
@@ -118,16 +115,19 @@ impl Cell {
     }
 
     /// Grows with every narrowing: of two cells where one covers the other, the wider has less.
-    pub(super) fn depth(&self) -> usize {
+    /// `by_letter`: also where letters fold, or expressions are asked.
+    pub(super) fn depth(&self, by_letter: bool) -> usize {
         let host = match self.host {
             Host::Any => 0,
             Host::Wildcard(_) => 1,
             Host::Exact(_) => 2,
         };
         let path = match &self.path {
+            path if by_letter => path.depth(),
             Path::Any => 0,
             Path::Below(path) => 2 * path.len() + 1,
             Path::Exact(path) => 2 * path.len() + 2,
+            Path::Like(like) => 2 * like.start.len(),
         };
         // HEAD counts more than GET, since the route for GET takes it too.
         let method = self.method.as_ref().map_or(0, |method| 1 + usize::from(method == "HEAD"));
@@ -135,32 +135,13 @@ impl Cell {
             self.headers.values().map(|value| 1 + usize::from(value.is_some())).sum();
         host + path + method + headers
     }
-
-    /// How this door ranks the route of this cell, first come first; equals keep their order.
-    pub(super) fn rank(
-        &self,
-    ) -> (u8, u8, std::cmp::Reverse<usize>, std::cmp::Reverse<usize>, bool) {
-        let host = match self.host {
-            Host::Exact(_) => 0,
-            Host::Wildcard(_) => 1,
-            Host::Any => 2,
-        };
-        let (path, length) = match &self.path {
-            Path::Exact(_) => (0, 0),
-            Path::Below(path) => (1, path.len()),
-            // The route for any path is the prefix `/`.
-            Path::Any => (1, 0),
-        };
-        let reverse = std::cmp::Reverse;
-        (host, path, reverse(length), reverse(self.headers.len()), self.method.is_none())
-    }
 }
 
-fn narrower<T: Clone>(a: &T, b: &T, covers: fn(&T, &T) -> bool) -> Option<T> {
-    if covers(a, b) {
+fn narrower(a: &Host, b: &Host) -> Option<Host> {
+    if host_covers(a, b) {
         return Some(b.clone());
     }
-    covers(b, a).then(|| a.clone())
+    host_covers(b, a).then(|| a.clone())
 }
 
 fn host_covers(wider: &Host, host: &Host) -> bool {
@@ -175,18 +156,31 @@ fn host_covers(wider: &Host, host: &Host) -> bool {
     }
 }
 
-fn path_covers(wider: &Path, path: &Path) -> bool {
-    match (wider, path) {
-        (Path::Any, _) => true,
-        (Path::Below(prefix), Path::Below(path)) => prefix == path || is_below(path, prefix),
-        (Path::Below(prefix), Path::Exact(path)) => is_below(path, prefix),
-        (Path::Below(_), Path::Any) => false,
-        (Path::Exact(_), _) => wider == path,
+/// Whether something holds for the requests of a cell.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(super) enum Truth {
+    /// For none.
+    No,
+    /// For some, perhaps for none or for all.
+    Maybe,
+    /// For all.
+    Yes,
+}
+
+impl Truth {
+    fn negated(self) -> Self {
+        match self {
+            Self::No => Self::Yes,
+            Self::Maybe => Self::Maybe,
+            Self::Yes => Self::No,
+        }
     }
 }
 
-fn is_below(path: &str, prefix: &str) -> bool {
-    path.strip_prefix(prefix).is_some_and(|rest| rest.starts_with('/'))
+impl From<bool> for Truth {
+    fn from(value: bool) -> Self {
+        if value { Self::Yes } else { Self::No }
+    }
 }
 
 /// A condition as HAProxy writes it, over cells.
@@ -194,8 +188,14 @@ fn is_below(path: &str, prefix: &str) -> bool {
 pub(super) enum Expression {
     /// Always or never.
     Constant(bool),
+    /// Nobody knows.
+    Unknown,
     /// A cell.
     Is(Cell),
+    /// Hosts that cells do not say.
+    Host(super::hosts::Test),
+    /// What is nearly asked, and what exactly.
+    Near(Box<Expression>, Box<Expression>),
     /// An ACL that several rules ask for.
     Shared(Rc<Expression>),
     /// Not this.
@@ -212,22 +212,54 @@ impl Expression {
         match self {
             Self::Constant(value) => Self::Constant(!value),
             Self::Not(inner) => *inner,
-            Self::Is(_) | Self::Shared(_) | Self::All(_) | Self::AnyOf(_) => {
-                Self::Not(Box::new(self))
-            }
+            Self::Unknown
+            | Self::Is(_)
+            | Self::Host(_)
+            | Self::Near(..)
+            | Self::Shared(_)
+            | Self::All(_)
+            | Self::AnyOf(_) => Self::Not(Box::new(self)),
         }
     }
 
+    /// A request for one of these paths.
+    pub(super) fn of_path(path: Path) -> Self {
+        if path == Path::Any { Self::Constant(true) } else { Self::Is(Cell::of_path(path)) }
+    }
+
+    /// Nobody knows whether it holds, but it does for no request of another cell.
+    pub(super) fn perhaps(cell: Cell) -> Self {
+        Self::All(vec![Self::Is(cell), Self::Unknown])
+    }
+
     /// Whether it holds for the requests of `cell`, which must be one of a set that is closed
-    /// under intersection and holds every cell named here.
-    pub(super) fn holds(&self, cell: &Cell) -> bool {
+    /// under intersection and holds every cell named here. `nearly`: where the door asks nearly
+    /// the same, as if it were the same.
+    pub(super) fn truth(&self, cell: &Cell, nearly: bool) -> Truth {
+        let of = |inner: &Self| inner.truth(cell, nearly);
         match self {
-            Self::Constant(value) => *value,
-            Self::Is(wider) => wider.covers(cell),
-            Self::Shared(inner) => inner.holds(cell),
-            Self::Not(inner) => !inner.holds(cell),
-            Self::All(all) => all.iter().all(|inner| inner.holds(cell)),
-            Self::AnyOf(any) => any.iter().any(|inner| inner.holds(cell)),
+            Self::Constant(value) => Truth::from(*value),
+            Self::Unknown => Truth::Maybe,
+            Self::Is(wider) => Truth::from(wider.covers(cell)),
+            Self::Host(test) => test.truth(&cell.host),
+            Self::Near(near, _) if nearly => of(near),
+            Self::Near(_, exact) => of(exact),
+            Self::Shared(inner) => of(inner),
+            Self::Not(inner) => of(inner).negated(),
+            Self::All(all) => all.iter().map(of).min().unwrap_or(Truth::Yes),
+            Self::AnyOf(any) => any.iter().map(of).max().unwrap_or(Truth::No),
+        }
+    }
+
+    /// Whether it asks anything that matches `asks`, of cells.
+    pub(super) fn asks(&self, asks: fn(&Cell) -> bool) -> bool {
+        match self {
+            Self::Constant(_) | Self::Unknown | Self::Host(_) => false,
+            Self::Is(cell) => asks(cell),
+            Self::Near(near, exact) => near.asks(asks) || exact.asks(asks),
+            Self::Shared(inner) => inner.asks(asks),
+            Self::Not(inner) => inner.asks(asks),
+            Self::All(many) | Self::AnyOf(many) => many.iter().any(|inner| inner.asks(asks)),
         }
     }
 
@@ -235,8 +267,12 @@ impl Expression {
     pub(super) fn cells(&self, into: &mut BTreeSet<Cell>, rest: &mut usize) -> Option<()> {
         *rest = rest.checked_sub(1)?;
         match self {
-            Self::Constant(_) => {}
+            Self::Constant(_) | Self::Unknown | Self::Host(_) => {}
             Self::Is(cell) => drop(into.insert(cell.clone())),
+            Self::Near(near, exact) => {
+                near.cells(into, rest)?;
+                exact.cells(into, rest)?;
+            }
             Self::Shared(inner) => inner.cells(into, rest)?,
             Self::Not(inner) => inner.cells(into, rest)?,
             Self::All(many) | Self::AnyOf(many) => {

@@ -11,20 +11,26 @@ use super::super::writer::{Placed, Value};
 use super::Names;
 use super::account::Account;
 use super::acl::Facts;
-use super::condition::{Expression, Host, Path};
+use super::condition::{Expression, Host};
 use super::global::Global;
+use super::grouped::grouped;
 use super::items::Line;
 use super::limit::{self, Limit};
 use super::listen::{self, Bind, Shared};
+use super::ordered::ordered;
+use super::pattern::Pattern;
 use super::pool::Table;
 use super::proxy::Proxy;
-use super::replace;
+use super::replace::Replacement;
 use super::routes::{self, Action, Route, Routes};
 use super::rules::{self, World};
 use super::treatment;
 
 /// Routes of all front ends, at most: as many as the door has.
 const ROUTES_MAX: usize = 10_000;
+
+/// Expressions of all front ends, at most: as many as the door compiles.
+const REGEXES_MAX: usize = model::configuration::REGEXES_MAX;
 
 /// A front end, or its part with or without TLS, with its routes.
 struct Front<'p, 's> {
@@ -35,6 +41,19 @@ struct Front<'p, 's> {
     /// What its requests are held to.
     limits: Vec<Limit>,
 }
+
+impl Front<'_, '_> {
+    /// How many routes it has, and how many of them ask for expressions.
+    fn count(&self) -> (usize, usize) {
+        let routes = || self.routes.iter().flatten();
+        let is_regex = |route: &&Route| matches!(route.path, Pattern::Regex(_));
+        (routes().count(), routes().filter(is_regex).count())
+    }
+}
+
+/// Said where servers are told who the client is.
+const FORWARDED: &str = "with `X-Forwarded-For` the door tells servers `X-Forwarded-Proto` and \
+    `X-Forwarded-Host` too, which HAProxy does only where a rule says so";
 
 /// Listeners and routes. `names`: those of listeners.
 pub(super) fn fronts(
@@ -54,22 +73,26 @@ pub(super) fn fronts(
         }
     }
     let Some(main) = main(&fronts) else { return (Vec::new(), Vec::new()) };
-    let shared =
-        Shared { global, is_forwarding: is_forwarding(live, account), files, passed: None };
+    let is_forwarding = is_forwarding(live, account);
+    if is_forwarding {
+        account.ledger.note(FORWARDED);
+    }
+    let shared = Shared { global, is_forwarding, files, passed: None };
     let mut listeners = Vec::new();
     // Front ends that answer alike: one of them, and the names of the listeners of all.
     let mut groups: Vec<(&Front<'_, '_>, Vec<String>)> = vec![(main, Vec::new())];
-    let mut count = main.routes.as_ref().map_or(0, Vec::len);
+    let mut count = main.count();
     for front in &fronts {
         // Without a listener it can only be like the main one.
         let others = if front.binds.is_empty() { 1 } else { groups.len() };
         let known = groups.iter().take(others).position(|(other, _)| is_same(front, other));
-        let more = if known.is_none() { front.routes.as_ref().map_or(0, Vec::len) } else { 0 };
-        if let Some(reason) = objection(front, known.is_some(), count.saturating_add(more)) {
+        let more = if known.is_none() { front.count() } else { (0, 0) };
+        let all = (count.0 + more.0, count.1 + more.1);
+        if let Some(reason) = objection(front, known.is_some(), all) {
             refuse(front, reason, account);
             continue;
         }
-        count += more;
+        count = all;
         let mut unique = |name: &str| names.unique(name);
         let tables = listen::listeners(front.proxy, &front.binds, &shared, &mut unique, account);
         let own = tables.iter().filter_map(|table| table.path.last().cloned());
@@ -118,7 +141,9 @@ fn parts<'p, 's>(
         let rules = rules::rules(proxy, facts(&binds), world, account);
         let possible = rules.iter().filter(|rule| rule.when != Expression::Constant(false));
         asked.extend(possible.map(|rule| rule.item));
-        let found = routes::routes(&rules).or_else(|too_many| {
+        let found = routes::routes(&rules).or_else(|_| routes::routes(&grouped(&rules)));
+        let found = found.or_else(|_| ordered(&grouped(&rules)));
+        let found = found.or_else(|too_many| {
             let mut lost = BTreeSet::new();
             let fewer = treatment::unconditional(&rules, &mut lost);
             let found = if lost.is_empty() { Err(too_many) } else { routes::routes(&fewer) };
@@ -130,12 +155,11 @@ fn parts<'p, 's>(
             reached.extend(lost);
             found
         });
-        let routes = found.ok().map(|Routes { mut routes, taken, failures }| {
+        let routes = found.ok().map(|Routes { routes, taken, failures }| {
             reached.extend(taken);
             for (item, reason) in failures {
                 account.items.refused(item, reason);
             }
-            routes.iter_mut().for_each(|route| judge_replaced(route, account));
             routes
         });
         if routes.is_none() {
@@ -149,16 +173,6 @@ fn parts<'p, 's>(
         account.breaks("unreachable-route", &place, message);
     }
     fronts
-}
-
-/// Answers 501 where the door cannot replace the path as a back end wants.
-fn judge_replaced(route: &mut Route, account: &mut Account) {
-    let Action::Replaced { prefix, to, .. } = &route.action else { return };
-    if replace::replaced(&route.path, prefix, to).is_none() {
-        let reason = "the door replaces prefixes, and a rule asks for an exact path here";
-        account.items.refused(route.item, reason);
-        route.action = Action::Respond { status: 501, body: String::new(), content_type: None };
-    }
 }
 
 /// A `listen` section without `bind` is a back end by another name.
@@ -187,8 +201,7 @@ fn common(mut all: impl Iterator<Item = bool>) -> Option<bool> {
 fn main<'f, 'p, 's>(fronts: &'f [Front<'p, 's>]) -> Option<&'f Front<'p, 's>> {
     let forwards = |front: &&Front<'_, '_>| {
         let mut routes = front.routes.iter().flatten();
-        !front.binds.is_empty()
-            && routes.any(|route| matches!(route.action, Action::Pool(_) | Action::Replaced { .. }))
+        !front.binds.is_empty() && routes.any(|route| route.action.is_passed())
     };
     fronts.iter().find(forwards).or_else(|| fronts.first())
 }
@@ -203,14 +216,19 @@ fn is_same(front: &Front<'_, '_>, main: &Front<'_, '_>) -> bool {
 }
 
 /// Why a front end is not taken over, if so.
-fn objection(front: &Front<'_, '_>, is_known: bool, count: usize) -> Option<&'static str> {
+fn objection(
+    front: &Front<'_, '_>,
+    is_known: bool,
+    (routes, regexes): (usize, usize),
+) -> Option<&'static str> {
     if front.routes.is_none() {
         return Some("its conditions are too many to be told apart by routes");
     }
     if !is_known && front.binds.is_empty() {
         return Some("it has no listener");
     }
-    (count > ROUTES_MAX).then_some("with its routes there are more than the door has")
+    (routes > ROUTES_MAX || regexes > REGEXES_MAX)
+        .then_some("with its routes there are more than the door has")
 }
 
 fn refuse(front: &Front<'_, '_>, reason: &'static str, account: &mut Account) {
@@ -250,6 +268,9 @@ fn is_forwarding(live: &[&Proxy<'_>], account: &mut Account) -> bool {
             let result =
                 if is_standard { Ok(()) } else { Err("the door writes `X-Forwarded-For`") };
             is_forwarding |= account.result(line.item, result).is_some();
+            if words.iter().any(|word| matches!(*word, "except" | "if-none")) {
+                account.differs(line, "the door tells servers of every client");
+            }
         }
         let sets = |line: &Line| line.text(1) == "set-header" && is_forwarding_header(line.text(2));
         is_forwarding |= proxy.all("http-request").any(sets);
@@ -283,14 +304,7 @@ fn table(route: &Route, listeners: &[String], names: &mut Names, account: &Accou
     if !hosts.is_empty() {
         keys.push(("host", texts(hosts), place.clone()));
     }
-    match &route.path {
-        Path::Any => {}
-        Path::Below(prefix) => keys.push(("path", Value::text(prefix.clone()), place.clone())),
-        Path::Exact(path) => {
-            let exact = vec![("exact".to_owned(), Value::text(path.clone()).here())];
-            keys.push(("path", Value::Table(exact), place.clone()));
-        }
-    }
+    keys.extend(path(&route.path).map(|(key, value)| (key, value, place.clone())));
     if !route.methods.is_empty() {
         let methods = route.methods.iter().map(|method| Value::text(method.clone()).here());
         keys.push(("methods", Value::Array(methods.collect()), place.clone()));
@@ -304,12 +318,31 @@ fn table(route: &Route, listeners: &[String], names: &mut Names, account: &Accou
     }
     let (key, value, wanted) = action(&route.action);
     keys.push((key, value, place.clone()));
-    if let Action::Replaced { prefix, to, .. } = &route.action {
-        let to = replace::replaced(&route.path, prefix, to).map(Value::text);
-        keys.extend(to.map(|to| ("replace_prefix", to, place.clone())));
+    let replacement = route.replacement.as_ref().map(|replacement| match replacement {
+        Replacement::Prefix(to) => ("replace_prefix", Value::text(to)),
+        Replacement::Path(to) => ("replace_path", Value::text(to)),
+    });
+    keys.extend(replacement.map(|(key, value)| (key, value, place.clone())));
+    if route.priority > 0 {
+        let priority = Value::Integer(u64::from(route.priority));
+        keys.push(("priority", priority, place.clone()));
     }
     keys.extend(route.treatment.keys());
     Table { path: vec!["routes".to_owned(), names.unique(&wanted)], place, keys }
+}
+
+/// The key of a path and its value.
+fn path(pattern: &Pattern) -> Option<(&'static str, Value)> {
+    Some(match pattern {
+        Pattern::Any => return None,
+        Pattern::Prefix(prefix) => ("path", Value::text(prefix)),
+        Pattern::Start(text) => ("path", Value::text(format!("{text}*"))),
+        Pattern::Regex(text) => ("path_regex", Value::text(text)),
+        Pattern::Exact(path) => {
+            let exact = vec![("exact".to_owned(), Value::text(path).here())];
+            ("path", Value::Table(exact))
+        }
+    })
 }
 
 /// The key of an action, its value, and a name for its route.
@@ -318,7 +351,7 @@ fn action(action: &Action) -> (&'static str, Value, String) {
         entries.into_iter().map(|(key, value)| (key.to_owned(), value.here())).collect()
     };
     match action {
-        Action::Pool(name) | Action::Replaced { pool: name, .. } => {
+        Action::Pool(name) | Action::Rewritten { pool: name, .. } => {
             ("pool", Value::text(name.clone()), name.clone())
         }
         Action::Redirect { status, location } => {

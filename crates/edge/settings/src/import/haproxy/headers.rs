@@ -6,7 +6,7 @@ use std::collections::BTreeSet;
 use super::super::passwords::is_realm;
 use super::account::Account;
 use super::acl::{Acls, Facts};
-use super::condition::Expression;
+use super::condition::{Cell, Expression, Truth};
 use super::items::Line;
 use super::proxy::Proxy;
 use super::routes::{Action, Rule, Then};
@@ -77,7 +77,10 @@ pub(super) fn header(
     }
     let is_back = side.is_back;
     let treat = Treat::Header { phase, is_back, change, name, place: line.place() };
-    let rule = rule(line, start, Then::Treat(treat), acls, account)?;
+    let (rule, unknown) = rule(line, start, Then::Treat(treat), acls, account);
+    if let Some(reason) = unknown {
+        return Err(reason);
+    }
     if phase != Phase::Request && constant(&rule.when).is_none() {
         return Err("HAProxy does not know the request any more when it answers".to_owned());
     }
@@ -88,7 +91,8 @@ pub(super) fn header(
 fn constant(expression: &Expression) -> Option<bool> {
     let mut cells = BTreeSet::new();
     expression.cells(&mut cells, &mut 1_000)?;
-    cells.is_empty().then(|| expression.holds(&super::condition::Cell::ANY))
+    let truth = expression.truth(&Cell::ANY, false);
+    (cells.is_empty() && truth != Truth::Maybe).then_some(truth == Truth::Yes)
 }
 
 /// Whether the door writes a forwarding header by itself as a line says.
@@ -203,17 +207,9 @@ pub(super) fn ask(
     let realm = if is_realm(realm) { realm } else { "" };
     let anonymous = users::acls_of(&lines, acls, false);
     let known = users::acls_of(&lines, acls, true);
-    let closed = Action::Respond { status: 403, body: String::new(), content_type: None };
-    let everybody = |then| Rule { when: always(), then, item: line.item };
-    let stranger = rule(line, start, Then::Act(closed.clone()), &anonymous, account);
-    // Where the condition cannot be asked, nobody may pass for whom it may hold.
-    let stranger = stranger.unwrap_or_else(|reason| {
-        account.items.refused(line.item, format!("{reason}; the door asks everybody here"));
-        everybody(Then::Act(closed.clone()))
-    });
-    let friend = rule(line, start, Then::Act(closed), &known, account);
-    let friend =
-        friend.unwrap_or_else(|_| Rule { when: Expression::Constant(false), ..stranger.clone() });
+    let closed = || Then::Act(Action::answer(403));
+    let (stranger, unknown) = rule(line, start, closed(), &anonymous, account);
+    let (friend, _) = rule(line, start, closed(), &known, account);
     acls.adopt(&anonymous);
     let list = match users::list_of(&line.texts(start), &lines, lists) {
         Ok(list) => list,
@@ -226,6 +222,12 @@ pub(super) fn ask(
     users::settle(&list, account);
     let treat = Treat::Ask { users: list, realm: realm.to_owned(), place: line.place() };
     let asked = Rule { then: Then::Treat(treat), ..stranger };
-    account.items.mapped(line.item);
+    match unknown {
+        None => account.items.mapped(line.item),
+        Some(reason) => {
+            let reason = format!("{reason}; the door asks all for whom it may hold");
+            account.items.refused(line.item, reason);
+        }
+    }
     if constant(&friend.when) == Some(false) { vec![asked] } else { vec![friend, asked] }
 }

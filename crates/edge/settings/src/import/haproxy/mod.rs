@@ -1,28 +1,37 @@
 //! HAProxy's configuration to TOML.
 //!
 //! Files become sections and lines (`section`), lines settings (`proxy`), settings tables
-//! (`pool`, `listen`) and rules (`rules`, `headers`, `acl`), rules routes (`routes`). A request to HAProxy is
-//! decided by the listener it came in at, and by rules in their order; here the most specific
-//! route decides, of those for its listener. So each front end has routes of its own, and those
-//! that answer alike share theirs. Proxies of plain TCP have no routes (`tcp`).
+//! (`pool`, `listen`) and rules (`rules`, `closing`, `headers`, `acl`), rules routes (`routes`). A request to
+//! HAProxy is decided by the listener it came in at, and by rules in their order; here the most
+//! specific route decides, of those for its listener. So each front end has routes of its own, and
+//! those that answer alike share theirs. Proxies of plain TCP have no routes (`tcp`).
 //! Invariant: what becomes of a line is said once, and never left out (`items`).
 
 mod account;
 mod acl;
 mod check;
+mod closing;
 mod condition;
 mod criterion;
+mod decide;
+mod expression;
 mod foreign;
 mod front;
 mod global;
+mod grouped;
 mod headers;
+mod hosts;
 mod items;
 mod keywords;
 mod lexer;
 mod limit;
 mod listen;
 mod options;
+mod ordered;
+mod paths;
+mod pattern;
 mod pool;
+mod priorities;
 mod protocol;
 mod proxy;
 mod regex;

@@ -10,8 +10,6 @@ use super::server::Server;
 const NO_QUIC: &str = "the door speaks HTTP/1.1 and HTTP/2 over TCP";
 const FROM_ANYBODY: &str = "HAProxy takes it from anybody: add `proxy_protocol = true` to the \
                             listener, and name the proxies in its `trusted_proxies`";
-const SOME_LISTENERS: &str = "the door closes connections by network only where a header of the \
-                              PROXY protocol must come";
 
 /// Whether clients without TLS may not speak HTTP/2 by prior knowledge, as they may in HAProxy.
 pub(super) fn refuses_upgrades(proxy: &Proxy<'_>, account: &mut Account) -> bool {
@@ -70,8 +68,6 @@ pub(super) fn trusted(
     account.items.mapped(choice.item);
     if binds.iter().all(|bind| asked(bind).is_some()) {
         account.items.mapped(line.item);
-    } else {
-        account.items.refused(line.item, SOME_LISTENERS);
     }
     networks.clone()
 }
@@ -88,6 +84,15 @@ fn by_anybody(
     account.items.mapped(choice.item);
     account.differs(bind.line, "anybody may say whose connection it is: name the proxies instead");
     vec!["0.0.0.0/0".to_owned(), "::/0".to_owned()]
+}
+
+/// Whether the listeners of a proxy close the connections that a line closes.
+pub(super) fn is_at_listeners(proxy: &Proxy<'_>, line: &Line) -> bool {
+    let mut closing = proxy.all("tcp-request connection").filter(|line| only_from(line).is_some());
+    let is_only =
+        closing.next().is_some_and(|only| only.item == line.item) && closing.next().is_none();
+    let mut binds = proxy.all("bind").peekable();
+    is_only && binds.peek().is_some() && binds.all(|bind| bind.texts(1).contains(&"accept-proxy"))
 }
 
 /// The networks of `tcp-request connection reject if !{ src NETWORK... }`, or with `unless`.

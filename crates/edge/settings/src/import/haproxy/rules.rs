@@ -2,20 +2,22 @@
 //!
 //! First `monitor-uri`, then `http-request`, then `redirect`, then `use_backend`, then
 //! `default_backend`; behind a back end come its own `http-request` and `redirect`, and then the
-//! servers. A rule whose condition no route can ask for is refused, and the others stay.
+//! servers. A rule whose condition no route can ask for is refused, but not left out: what it may be
+//! for is answered so that nothing is open that it closes, and nobody is led elsewhere.
 
 use std::collections::BTreeMap;
 use std::rc::Rc;
 
 use super::account::Account;
 use super::acl::{Acls, Facts};
+use super::closing;
 use super::condition::{Cell, Expression, Path};
 use super::headers::{self, Side};
 use super::items::Line;
 use super::proxy::Proxy;
 use super::replace;
 use super::routes::{Action, Rule, Then};
-use super::treatment::Phase;
+use super::treatment::{Phase, Treat};
 use super::units::number;
 use super::users::Userlists;
 
@@ -49,16 +51,17 @@ pub(super) fn rules(
 ) -> Vec<Rule> {
     let acls = Acls::read(proxy.lines(), facts);
     let mut behind = Vec::new();
-    for line in proxy.all("use_backend").take(RULES_MAX) {
-        let condition = condition_start(line, 2);
+    for (index, line) in proxy.all("use_backend").take(RULES_MAX + 1).enumerate() {
+        if index == RULES_MAX {
+            behind.push(too_many(line, account));
+            break;
+        }
         let then = backend(line, line.text(1), facts, world, account);
-        let rule = then.and_then(|then| rule(line, condition, then, &acls, account));
-        behind.extend(account.result(line.item, rule));
+        behind.push(then_rule(line, then, (condition_start(line, 2), false), &acls, account));
     }
     if let Some(line) = proxy.set("default_backend") {
         let then = backend(line, line.text(1), facts, world, account);
-        let then = account.result(line.item, then);
-        behind.extend(then.map(|then| Rule { when: always(), then, item: line.item }));
+        behind.push(then_rule(line, then, (line.words.len(), false), &acls, account));
     } else if proxy.section.kind.has_servers()
         && let Some((Target::Pool(name), _)) = world.targets.get(proxy.name())
     {
@@ -66,12 +69,12 @@ pub(super) fn rules(
         behind.push(Rule { when: always(), then, item: proxy.section.head.item });
     }
     // Without any back end HAProxy has no server for the request.
-    let unavailable = Action::Respond { status: 503, body: String::new(), content_type: None };
-    let item = proxy.section.head.item;
-    behind.push(Rule { when: always(), then: Then::Act(unavailable), item });
-    let mut rules: Vec<Rule> = monitor(proxy, account).into_iter().collect();
+    let then = Then::Act(Action::answer(503));
+    behind.push(Rule { when: always(), then, item: proxy.section.head.item });
     let side = Side { is_back: false };
+    let mut rules: Vec<Rule> = monitor(proxy, account).into_iter().collect();
     rules.extend(requests(proxy, (&acls, side), behind, world, account));
+    let rules = closing::connections(proxy, (&acls, side), rules, account);
     acls.settle(proxy.lines(), &mut account.items);
     rules
 }
@@ -89,6 +92,7 @@ fn monitor(proxy: &Proxy<'_>, account: &mut Account) -> Option<Rule> {
         text.starts_with('/') && !text.contains(['?', '#', '%', '"']) && !text.contains("//");
     let path =
         account.result(line.item, is_plain.then_some(text).ok_or("this is no plain path"))?;
+    account.differs(line, "HAProxy compares the query too; the door answers whatever it is");
     let action = Action::Respond {
         status: 200,
         body: "<html><body><h1>200 OK</h1>\nService ready.\n</body></html>\n".to_owned(),
@@ -106,30 +110,45 @@ fn requests(
     world: &World<'_>,
     account: &mut Account,
 ) -> Vec<Rule> {
-    let mut redirects = Vec::new();
-    for line in proxy.all("redirect").take(RULES_MAX) {
-        let rule = redirect(line, 1).and_then(|(action, condition)| {
-            rule(line, condition, Then::Act(action), acls, account)
-        });
-        redirects.extend(account.result(line.item, rule));
+    let mut redirects: Vec<Rule> = closing::statistics(proxy, account).into_iter().collect();
+    for (index, line) in proxy.all("redirect").take(RULES_MAX + 1).enumerate() {
+        if index == RULES_MAX {
+            redirects.push(too_many(line, account));
+            break;
+        }
+        let then = redirect(line, 1).map(Then::Act);
+        redirects.push(then_rule(line, then, (condition_start(line, 1), false), acls, account));
     }
     redirects.extend(behind);
     let behind = Rc::new(redirects);
     let mut rules = headers::answers(proxy, side, acls, account);
+    rules.extend(closing::old(proxy, acls, account));
     let is_left = |line: &&Line| is_own(line) && !account.items.is_limit(line.item);
-    let lines: Vec<&Line> = proxy.all("http-request").filter(is_left).take(RULES_MAX).collect();
-    for line in lines {
-        let acted = match line.text(1) {
-            "deny" => respond(line, 403),
-            "return" => respond(line, 200),
-            "redirect" => redirect(line, 2),
-            "allow" => {
-                let rule = allow(line, acls, &behind, account);
-                rules.extend(account.result(line.item, rule));
+    let lines: Vec<&Line> = proxy.all("http-request").filter(is_left).take(RULES_MAX + 1).collect();
+    for (index, line) in lines.into_iter().enumerate() {
+        if index == RULES_MAX {
+            rules.push(too_many(line, account));
+            break;
+        }
+        let start = condition_start(line, 2);
+        let then = match line.text(1) {
+            "deny" | "tarpit" | "reject" | "silent-drop" => {
+                rules.push(closing::closed(line, acls, account));
+                continue;
+            }
+            "return" => respond(line, 200).map(Then::Act),
+            "redirect" => redirect(line, 2).map(Then::Act),
+            "allow" => Ok(Then::Rules(Rc::clone(&behind))),
+            "use-service" => {
+                rules.push(closing::service(line, acls, account));
                 continue;
             }
             "auth" => {
                 rules.extend(headers::ask(proxy, line, (acls, &world.users), account));
+                continue;
+            }
+            _ if replace::is_rewriting(line) => {
+                rules.extend(rewritings(line, acls, account));
                 continue;
             }
             _ => {
@@ -138,29 +157,33 @@ fn requests(
                 continue;
             }
         };
-        let rule = acted.and_then(|(action, condition)| {
-            rule(line, condition, Then::Act(action), acls, account)
-        });
-        rules.extend(account.result(line.item, rule));
+        rules.push(then_rule(line, then, (start, false), acls, account));
     }
     rules.extend(behind.iter().cloned());
     rules
 }
 
 fn is_own(line: &Line) -> bool {
-    matches!(line.text(1), "deny" | "return" | "redirect" | "allow" | "auth")
-        || headers::is_header(line)
+    matches!(
+        line.text(1),
+        "deny"
+            | "tarpit"
+            | "reject"
+            | "silent-drop"
+            | "return"
+            | "redirect"
+            | "allow"
+            | "auth"
+            | "use-service"
+    ) || headers::is_header(line)
+        || replace::is_rewriting(line)
 }
 
-/// `allow` skips the other `http-request` rules.
-fn allow(
-    line: &Line,
-    acls: &Acls,
-    behind: &Rc<Vec<Rule>>,
-    account: &mut Account,
-) -> Result<Rule, String> {
-    let condition = condition_start(line, 2);
-    rule(line, condition, Then::Rules(Rc::clone(behind)), acls, account)
+/// What stands for all rules of a kind that are too many: nobody gets past them.
+fn too_many(line: &Line, account: &mut Account) -> Rule {
+    let reason = format!("there are more than {RULES_MAX} rules of its kind; the door answers 501");
+    account.items.refused(line.item, reason);
+    Rule { when: always(), then: Then::Act(Action::answer(501)), item: line.item }
 }
 
 /// The index of `if` or `unless` from word `from` on, or the end.
@@ -170,22 +193,88 @@ pub(super) fn condition_start(line: &Line, from: usize) -> usize {
     found.map_or(line.words.len(), |index| from + index)
 }
 
-/// What a line does, when its condition from word `condition` on holds.
+/// What a line does when its condition from word `start` on holds, and why routes cannot ask for
+/// all of that, if so.
 pub(super) fn rule(
     line: &Line,
-    condition: usize,
+    start: usize,
     then: Then,
     acls: &Acls,
     account: &mut Account,
-) -> Result<Rule, String> {
+) -> (Rule, Option<String>) {
     if let Some(name) = line.variable(1) {
-        return Err(format!("the environment variable `{name}` is not known here"));
+        let reason = format!("the environment variable `{name}` is not known here");
+        return (Rule { when: Expression::Unknown, then, item: line.item }, Some(reason));
     }
-    let asked = acls.condition(&line.texts(condition))?;
+    let asked = acls.condition(&line.texts(start));
     if let Some(difference) = asked.difference {
         account.differs(line, difference);
     }
-    Ok(Rule { when: asked.expression, then, item: line.item })
+    (Rule { when: asked.expression, then, item: line.item }, asked.unknown)
+}
+
+/// What a line does that ends a request, and what became of the line. What the door cannot do is
+/// answered 501, or 403 when the line `closes`; so is what the door cannot ask, as far as it may be
+/// for a request and anything else would be done with it otherwise (`decide`).
+pub(super) fn then_rule(
+    line: &Line,
+    then: Result<Then, String>,
+    (start, closes): (usize, bool),
+    acls: &Acls,
+    account: &mut Account,
+) -> Rule {
+    let status = if closes { 403 } else { 501 };
+    let then = then.unwrap_or_else(|reason| {
+        account.items.refused(line.item, format!("{reason}; the door answers {status} here"));
+        Then::Act(Action::answer(status))
+    });
+    let (rule, unknown) = rule(line, start, then, acls, account);
+    match unknown {
+        None => account.items.mapped(line.item),
+        Some(reason) if closes => {
+            let reason = format!("{reason}; the door refuses all that it may be for");
+            account.items.refused(line.item, reason);
+        }
+        Some(reason) => {
+            let reason = format!("{reason}; where that decides the door answers 501, or refuses");
+            account.items.refused(line.item, reason);
+        }
+    }
+    rule
+}
+
+/// What a line does to paths.
+fn rewritings(line: &Line, acls: &Acls, account: &mut Account) -> Vec<Rule> {
+    let start = condition_start(line, 2);
+    let words = line.texts(2);
+    let words = words.get(..start.saturating_sub(2)).unwrap_or_default();
+    let unanswered = |reason: String, account: &mut Account| {
+        let then = Err(reason);
+        vec![then_rule(line, then, (start, false), acls, account)]
+    };
+    let found = match line.variable(2) {
+        Some(name) => Err(format!("the environment variable `{name}` is not known here")),
+        None => replace::rewritings(line.text(1), words),
+    };
+    let found = match found {
+        Ok(found) => found,
+        Err(reason) => return unanswered(reason, account),
+    };
+    let nothing = Then::Act(Action::answer(501));
+    let (asked, unknown) = rule(line, start, nothing, acls, account);
+    if let Some(reason) = unknown {
+        return unanswered(reason, account);
+    }
+    if line.text(1) == "replace-uri" {
+        account.differs(line, "of HTTP/2 HAProxy compares the whole address; the door the path");
+    }
+    account.items.mapped(line.item);
+    let rule = |(set, rewrite): replace::Rewriting| Rule {
+        when: Expression::All(vec![asked.when.clone(), set]),
+        then: Then::Treat(Treat::Path(rewrite)),
+        item: line.item,
+    };
+    found.into_iter().map(rule).collect()
 }
 
 /// What a back end does with a request.
@@ -209,25 +298,28 @@ fn backend(
         .targets
         .get(name)
         .ok_or_else(|| format!("there is no back end `{name}` that speaks HTTP"))?;
-    let pool = match target {
-        Target::Pool(pool) => pool.clone(),
-        Target::Refused(reason) => return Err(reason.clone()),
+    let served = match target {
+        Target::Pool(pool) => Action::Pool(pool.clone()),
+        Target::Refused(reason) if proxy.all("server").next().is_some() => {
+            return Err(reason.clone());
+        }
+        // Without any server HAProxy answers so too, unless its rules do before.
+        Target::Refused(_) => Action::answer(503),
     };
-    let replaced = replace::rule(proxy, &pool, account);
-    let servers = Rule { when: always(), then: Then::Act(Action::Pool(pool)), item: line.item };
+    let servers = Rule { when: always(), then: Then::Act(served), item: line.item };
     if !account.spend(proxy.lines_count()) {
         return Err("the configuration has too many rules to follow them all".to_owned());
     }
     let acls = Acls::read(proxy.lines(), facts);
-    let behind = replaced.into_iter().chain([servers.clone()]).collect();
     let side = Side { is_back: true };
-    let rules = requests(proxy, (&acls, side), behind, world, account);
+    let rules = requests(proxy, (&acls, side), vec![servers.clone()], world, account);
+    let rules = closing::connections(proxy, (&acls, side), rules, account);
     acls.settle(proxy.lines(), &mut account.items);
     Ok(if rules.len() == 1 { servers.then } else { Then::Rules(Rc::new(rules)) })
 }
 
-/// `deny` and `return`, and where their condition begins.
-fn respond(line: &Line, status_default: u16) -> Result<(Action, usize), String> {
+/// What `deny` and `return` answer.
+pub(super) fn respond(line: &Line, status_default: u16) -> Result<Action, String> {
     let end = condition_start(line, 2);
     let mut status = status_default;
     let (mut body, mut content_type) = (String::new(), None);
@@ -258,11 +350,11 @@ fn respond(line: &Line, status_default: u16) -> Result<(Action, usize), String> 
     if let Some(kind) = content_type.as_ref().filter(|kind| !kind.contains('/')) {
         return Err(format!("`{kind}` is no content type"));
     }
-    Ok((Action::Respond { status, body, content_type }, end))
+    Ok(Action::Respond { status, body, content_type })
 }
 
 /// `redirect location|prefix|scheme TEXT [code N] [drop-query]`, in any order, from word `from`.
-fn redirect(line: &Line, from: usize) -> Result<(Action, usize), String> {
+fn redirect(line: &Line, from: usize) -> Result<Action, String> {
     let end = condition_start(line, from);
     let (mut kind, mut text) = ("", "");
     let mut status = 302;
@@ -299,7 +391,7 @@ fn redirect(line: &Line, from: usize) -> Result<(Action, usize), String> {
     if !is_location {
         return Err("the location is no address the door redirects to".to_owned());
     }
-    Ok((Action::Redirect { status, location }, end))
+    Ok(Action::Redirect { status, location })
 }
 
 /// A format with HAProxy's expressions as a text with this door's placeholders.

@@ -123,11 +123,6 @@ pub(super) fn after(sections: &[Section], account: &mut Account) {
                 account.items.refused(line.item, keywords::RULES_OF_TCP);
                 continue;
             }
-            if is_keyword(line, "http-request replace-path") && !line.is_negated {
-                let reason = "the door replaces the fixed prefix of a path, in a back end without other rules";
-                account.items.refused(line.item, reason);
-                continue;
-            }
             let reason = match line.text(0) {
                 _ if line.is_negated => "it turns off what is off here",
                 "mode" | "disabled" => {

@@ -10,14 +10,18 @@ use super::super::writer::Value;
 use super::super::{Files, Place};
 use super::Names;
 use super::account::Account;
+use super::closing;
 use super::global::Global;
 use super::items::Line;
+use super::keywords;
 use super::listen::{self, Bind, Shared};
 use super::options::Choice;
 use super::pool::{self, Table, timeout};
 use super::proxy::Proxy;
 use super::settle;
 
+const CLOSED_BY_RULE: &str =
+    "it closes connections by rules that the door does not ask, so it stays closed";
 const NAMES_ONLY: &str = "of connections the door asks for the exact server name alone: \
                           `req.ssl_sni -i NAME`";
 /// Server names of all front ends, at most: as many as the door has routes.
@@ -104,6 +108,9 @@ pub(super) fn tables(
     let mut known: BTreeMap<&str, String> = BTreeMap::new();
     for (name, proxy) in &backs {
         match led.remove(name) {
+            Some(_) if rejecting(proxy).is_some() => {
+                settle::refuse(proxy.section, CLOSED_BY_RULE, account);
+            }
             Some(client) => {
                 let unique = pool_names.unique(name);
                 let table = pool::pool(proxy, &unique, (global, client), account);
@@ -120,9 +127,14 @@ pub(super) fn tables(
     }
     let mut listeners = Vec::new();
     for front in &fronts {
+        if let Some(line) = rejecting(front.proxy) {
+            account.items.refused(line.item, keywords::RULES_OF_TCP);
+            front.refuse(CLOSED_BY_RULE, account);
+            continue;
+        }
         let passed = front.passed(&known, account);
         if passed.rest.is_none() && passed.by_name.is_empty() {
-            front.refuse(account);
+            front.refuse("no back end that it leads to is taken over", account);
             continue;
         }
         let shared = Shared { global, is_forwarding: false, files, passed: Some(&passed) };
@@ -131,6 +143,13 @@ pub(super) fn tables(
         listeners.extend(own);
     }
     (listeners, pools)
+}
+
+/// A rule that closes connections, which is none of the listeners'.
+fn rejecting<'s>(proxy: &Proxy<'s>) -> Option<&'s Line> {
+    let levels = ["tcp-request connection", "tcp-request session", "tcp-request content"];
+    let mut lines = levels.into_iter().flat_map(|level| proxy.all(level));
+    lines.find(|line| closing::closes(proxy, line))
 }
 
 /// Reads a front end; `None` when it has no listener that is understood.
@@ -228,8 +247,7 @@ impl<'s> Front<'_, 's> {
         Some((ms, line.place()))
     }
 
-    fn refuse(&self, account: &mut Account) {
-        let reason = "no back end that it leads to is taken over";
+    fn refuse(&self, reason: &'static str, account: &mut Account) {
         let choices = self.binds.iter().flat_map(|bind| &bind.choices);
         choices.for_each(|choice: &Choice| account.items.refused(choice.item, reason));
         self.binds.iter().for_each(|bind| account.items.refused(bind.line.item, reason));

@@ -12,6 +12,7 @@ use super::super::fields::{Fields, Side};
 use super::super::writer::{Placed, Value};
 use super::condition::{Cell, Host};
 use super::items::Item;
+use super::replace::Rewrite;
 use super::routes::{Rule, Then, TooMany};
 use super::users::Userlist;
 
@@ -46,6 +47,8 @@ pub(super) enum Treat {
         /// Where that is said.
         place: Place,
     },
+    /// The path goes to servers as another.
+    Path(Rewrite),
 }
 
 /// Which messages a header is changed in, in the order in which it happens.
@@ -133,7 +136,7 @@ impl Treatment {
                 Treat::Compress(compress) if is_passed => {
                     treatment.compress = Some(compress.clone());
                 }
-                Treat::Compress(_) => {}
+                Treat::Compress(_) | Treat::Path(_) => {}
                 Treat::Ask { users, realm, place } => {
                     treatment.ask = Some((users.clone(), realm.clone(), At(place.clone())));
                 }
@@ -198,6 +201,13 @@ impl Treatment {
         }
         keys
     }
+}
+
+/// Whether what is done reads the path, as it is then.
+pub(super) fn reads_path(treat: &Treat) -> bool {
+    let Treat::Header { phase: Phase::Request, change, .. } = treat else { return false };
+    let (Change::Set(value) | Change::Add(value)) = change else { return false };
+    ["{path}", "{target}"].iter().any(|variable| value.contains(variable))
 }
 
 /// The names of the headers that a value reads.

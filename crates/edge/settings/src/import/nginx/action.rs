@@ -6,11 +6,12 @@
 
 use std::rc::Rc;
 
-use super::forward::{constant, cut};
-use super::guard::Guard;
+use super::forward::{Passed, constant};
+use super::guard::{Guard, closes};
 use super::level::Level;
 use super::location::{Location, Locations};
 use super::pool::Pools;
+use super::rewrite::{is_inner, whole};
 use super::server::{Condition, Server};
 use super::site::{Keys, Site};
 use super::target::{expanded, variables};
@@ -34,12 +35,24 @@ pub(super) enum Answer {
         body: String,
         content_type: String,
     },
-    /// `host` is what nginx calls the servers.
+    /// `host` is what nginx calls the servers, `module` the part of it that passes requests on.
     Forward {
         pool: String,
-        replace_prefix: Option<String>,
+        rewrite: Option<Rewrite>,
         host: String,
+        module: &'static str,
     },
+}
+
+/// What is sent to servers instead of the path.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Rewrite {
+    /// The location's own letters are replaced by these.
+    Prefix(String),
+    /// The path is replaced as a whole; `$1` stands for a group of the route's expression.
+    Path(String),
+    /// Whatever was done to it, the path goes as the client sent it.
+    AsSent,
 }
 
 /// What is done, where that is said, and what a reader should know.
@@ -53,7 +66,7 @@ pub(super) struct Action {
 }
 
 impl Action {
-    fn new(answer: Answer, place: &Place) -> Self {
+    pub(super) fn new(answer: Answer, place: &Place) -> Self {
         Self { answer, place: place.clone(), notes: Vec::new(), keys: Keys::new() }
     }
 
@@ -123,7 +136,7 @@ impl<'t> Context<'_, 't> {
             let asked = condition(node).filter(|_| conditions.len() < CONDITIONS_MAX);
             let action = asked.and_then(|condition| Some((condition, self.first(&level, None)?)));
             match action {
-                Some((condition, action)) if is_final(&action) => {
+                Some((condition, action)) => {
                     self.site.mapped(node);
                     let action = self.treated(action, &level, Guard::default());
                     conditions.push((condition, action));
@@ -141,7 +154,11 @@ impl<'t> Context<'_, 't> {
     /// What the server does with every request, before it looks for a location.
     pub(super) fn whole(&mut self) -> Option<Action> {
         let level = Rc::clone(&self.server.level);
-        let action = self.first(&level, None).filter(is_final)?;
+        let guard = self.server.nodes.iter().find(|node| node.name == "if" && closes(node));
+        let closed = guard.map(|node| {
+            Action::status(403, &node.place).note("`if` guards this, and the door cannot: closed")
+        });
+        let action = self.first(&level, None).or(closed)?;
         Some(self.treated(action, &level, Guard::default()))
     }
 
@@ -163,29 +180,7 @@ impl<'t> Context<'_, 't> {
         }
     }
 
-    /// Says what becomes of the blocks within a location that are no locations.
-    pub(super) fn inner_blocks(&mut self, node: &Node) {
-        for inner in node.children().iter().filter(|inner| inner.block.is_some()) {
-            match inner.name.as_str() {
-                "if" => {
-                    self.judge_if(inner);
-                    self.site.refuse_all(
-                        inner,
-                        "the door has no conditions within a route: make routes of it",
-                    );
-                }
-                "limit_except" => {
-                    self.site.refuse_all(inner, "the door cannot check who may enter")
-                }
-                "types" => self
-                    .site
-                    .ignore_all(inner, "the door serves no files, so it needs no types for them"),
-                _ => {}
-            }
-        }
-    }
-
-    fn judge_if(&mut self, node: &Node) {
+    pub(super) fn judge_if(&mut self, node: &Node) {
         let mut expects = false;
         for word in &node.args {
             if expects {
@@ -195,30 +190,32 @@ impl<'t> Context<'_, 't> {
         }
     }
 
-    /// What a location does.
-    pub(super) fn action(&mut self, location: &Location<'t>, locations: &Locations<'t>) -> Action {
-        let (action, level, guard) = self.decided(location, locations, true);
+    /// What a location does; `passed` is what was done to the path before.
+    pub(super) fn action(
+        &mut self,
+        location: &Location<'t>,
+        locations: &Locations<'t>,
+        passed: &Passed,
+    ) -> Action {
+        let (action, level, guard) = self.decided(location, locations, (passed, true));
         self.treated(action, &level, guard)
     }
 
     /// What a location does, the level that holds for it, and how it is guarded. `follows`: whether
     /// it may go on to a named location.
-    fn decided(
+    pub(super) fn decided(
         &mut self,
         location: &Location<'t>,
         locations: &Locations<'t>,
-        follows: bool,
+        (passed, follows): (&Passed, bool),
     ) -> (Action, Rc<Level<'t>>, Guard) {
         let place = location.node.place.clone();
         let level = Rc::clone(&location.level);
-        let mut replace = None;
-        if let Some(action) = self.first(&level, Some(location)) {
-            match action.answer {
-                Answer::Forward { replace_prefix, .. } => replace = replace_prefix,
-                Answer::Redirect { .. } | Answer::Respond { .. } => {
-                    return (action, level, Guard::default());
-                }
-            }
+        // What is done once the path was changed is asked without what comes before that.
+        if passed.rewrite.is_none()
+            && let Some(action) = self.first(&level, Some(location))
+        {
+            return (action, level, Guard::default());
         }
         let guard = match self.guard(location, locations) {
             Ok(guard) => guard,
@@ -246,13 +243,13 @@ impl<'t> Context<'_, 't> {
                     kind: location.kind,
                     ..fallback.clone()
                 };
-                let (action, level, guard) = self.decided(&fallback, locations, false);
+                let (action, level, guard) = self.decided(&fallback, locations, (passed, false));
                 let note = format!("nginx looks for a file first, and goes on to `{last}`");
                 return (action.note(note), level, guard);
             }
         }
         if let Some(node) = PASSES.iter().find_map(|name| level.own(name).first()) {
-            return (self.pass(node, location, replace), level, guard);
+            return (self.pass(node, location, passed), level, guard);
         }
         let content = CONTENT.iter().find_map(|name| level.one(name));
         let what = content.map_or("serve a file", |node| node.name.as_str());
@@ -260,14 +257,21 @@ impl<'t> Context<'_, 't> {
         (Action::status(501, &place).note(note), level, guard)
     }
 
-    /// What `return` or `rewrite` says, if one of them does. A rewrite that only cuts the path
-    /// comes back as a pass to no pool yet.
-    fn first(&mut self, level: &Level<'t>, location: Option<&Location<'t>>) -> Option<Action> {
+    /// What `return` or `rewrite` says, if one of them does. A rewrite that stays inside a location
+    /// is not looked at here.
+    pub(super) fn first(
+        &mut self,
+        level: &Level<'t>,
+        location: Option<&Location<'t>>,
+    ) -> Option<Action> {
         let rewrites = level.own("rewrite");
+        let own_return = level.own("return").first().copied();
+        if location.is_some() && rewrites.iter().all(|node| is_inner(node)) {
+            return own_return.map(|node| self.returned(node, level));
+        }
         for node in rewrites {
             self.site.expression(node.arg(0), &node.place);
         }
-        let own_return = level.own("return").first().copied();
         let first_rewrite = rewrites.first().copied();
         let rewrite_is_first = match (first_rewrite, own_return) {
             (Some(rewrite), Some(last)) => rewrite.place.span.start < last.place.span.start,
@@ -276,10 +280,8 @@ impl<'t> Context<'_, 't> {
         };
         let mut action = None;
         if let (Some(node), true) = (first_rewrite, rewrite_is_first) {
-            match self
-                .rewrite(node, level, location)
-                .filter(|_| rewrites.len() == 1 || location.is_none())
-            {
+            let found = self.rewrite(node, level);
+            match found.filter(|_| rewrites.len() == 1 || location.is_none()) {
                 Some(found) => {
                     self.site.mapped(node);
                     action = Some(found);
@@ -287,7 +289,7 @@ impl<'t> Context<'_, 't> {
                 None => rewrites.iter().for_each(|node| {
                     self.site.refused(
                         node,
-                        "the door changes paths by prefix only, and redirects by host and path",
+                        "the door changes paths within locations, and redirects by host and path",
                     );
                 }),
             }
@@ -337,13 +339,8 @@ impl<'t> Context<'_, 't> {
         Action::new(Answer::Respond { status, body: body.to_owned(), content_type }, place)
     }
 
-    /// A rewrite that redirects every path, or that cuts the location's prefix.
-    fn rewrite(
-        &self,
-        node: &Node,
-        level: &Level<'t>,
-        location: Option<&Location<'t>>,
-    ) -> Option<Action> {
+    /// A rewrite that redirects every path.
+    fn rewrite(&self, node: &Node, level: &Level<'t>) -> Option<Action> {
         let (expression, to, flag) = (node.arg(0), node.arg(1), node.arg(2));
         let is_absolute =
             ["http://", "https://", "$scheme"].iter().any(|start| to.starts_with(start));
@@ -351,20 +348,9 @@ impl<'t> Context<'_, 't> {
             "permanent" => 301,
             "redirect" => 302,
             _ if is_absolute => 302,
-            "break" => {
-                let path = cut(expression, to, location?)?;
-                let (pool, host) = (String::new(), String::new());
-                let forward = Answer::Forward { pool, replace_prefix: Some(path), host };
-                return Some(Action::new(forward, &node.place));
-            }
             _ => return None,
         };
-        let captured = match expression {
-            "^" | "^/" | ".*" | "^.*" | "^.*$" | "^/.*$" | "^/.*" => None,
-            "^(.*)$" | "^(.*)" | "(.*)" | "(.*)$" | "^(/.*)$" | "(/.*)" => Some("$1"),
-            "^/(.*)$" | "^/(.*)" | "/(.*)" | "/(.*)$" | "^/(.*)?$" => Some("/$1"),
-            _ => return None,
-        };
+        let captured = whole(expression)?.map(|skipped| if skipped == 0 { "$1" } else { "/$1" });
         let (to, keeps_query) = match to.strip_suffix('?') {
             Some(to) => (to, false),
             None => (to, !to.contains("$request_uri")),
@@ -408,10 +394,6 @@ impl<'t> Context<'_, 't> {
             })?,
         })
     }
-}
-
-fn is_final(action: &Action) -> bool {
-    !matches!(action.answer, Answer::Forward { .. })
 }
 
 /// A condition of a server that the door can ask.

@@ -16,7 +16,7 @@ use crate::import::passwords::is_realm;
 use crate::import::writer::Value;
 
 /// What lets requests into a location.
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 pub(super) struct Guard {
     /// The keys of the route that say so.
     pub(super) keys: Keys,
@@ -24,6 +24,27 @@ pub(super) struct Guard {
     pub(super) has_user: bool,
     /// Names of headers that whoever lets a request in writes for the server.
     pub(super) copied: BTreeSet<String>,
+}
+
+/// Whether an `if` lets in only who shows something, such as a certificate or a header: it guards
+/// what it stands in, and the door cannot ask that.
+pub(super) fn closes(node: &Node) -> bool {
+    const OF_CLIENT: [&str; 6] =
+        ["ssl_client_", "cookie_", "arg_", "http_", "remote_user", "remote_addr"];
+    const OF_PROGRAM: [&str; 4] = ["http_host", "http_user_agent", "http_referer", "http_upgrade"];
+    let denies =
+        |inner: &Node| inner.name == "return" && ["401", "403", "444"].contains(&inner.arg(0));
+    let words: Vec<&str> = node.texts().collect();
+    let joined = words.join(" ");
+    let inner = joined.trim_start_matches('(').trim_end_matches(')').trim();
+    let Some(variable) = inner.strip_prefix('$') else { return false };
+    let end = variable.find(|c: char| !(c.is_ascii_alphanumeric() || c == '_'));
+    let (name, asked) =
+        variable.split_at_checked(end.unwrap_or(variable.len())).unwrap_or_default();
+    let is_of_client = OF_CLIENT.iter().any(|start| name.starts_with(start));
+    let asked = asked.trim();
+    let is_shown = asked.starts_with('!') || asked == "=";
+    node.children().iter().any(denies) && is_of_client && !OF_PROGRAM.contains(&name) && is_shown
 }
 
 impl<'t> Context<'_, 't> {
@@ -56,10 +77,15 @@ impl<'t> Context<'_, 't> {
         let checks = checks.iter().filter_map(|name| level.one(name));
         let (off, checks): (Vec<&Node>, Vec<&Node>) = checks.partition(|node| node.arg(0) == "off");
         off.into_iter().for_each(|node| self.site.settle(node, Ok(())));
+        // Of a location without a name it is known for which methods it is closed.
+        let is_named = locations.named.values().any(|named| named.node.place == *place);
         let except = location.node.children().iter().find(|node| node.name == "limit_except");
+        let except = except.filter(|_| is_named);
         let verify = level.one("ssl_verify_client").filter(|node| node.arg(0) == "on");
         let verify = verify.filter(|node| !self.site.is_mapped(node));
-        let others = except.into_iter().chain(verify);
+        let children = location.node.children().iter();
+        let conditions = children.filter(|node| node.name == "if" && closes(node));
+        let others = except.into_iter().chain(verify).chain(conditions);
         let (guard, reason) = match (checks.as_slice(), others.map(|node| &node.name).next()) {
             (_, Some(name)) => (None, format!("`{name}` guards this too")),
             ([], None) => return Ok(Guard::default()),
@@ -91,9 +117,7 @@ impl<'t> Context<'_, 't> {
         let guard = match check.name.as_str() {
             "auth_basic" => self.passwords(check, level)?,
             "auth_request" => self.subrequest(check, level, locations)?,
-            _ => {
-                return Err("tokens are not translated: write `jwt_auth` into the route".to_owned());
-            }
+            _ => self.tokens(check, level)?,
         };
         self.site.settle(check, Ok(()));
         for node in level.all("error_page") {
@@ -129,6 +153,45 @@ impl<'t> Context<'_, 't> {
         }
         let keys = vec![("basic_auth", inline(entries), check.place.clone())];
         Ok(Guard { keys, has_user: true, copied: BTreeSet::new() })
+    }
+
+    /// `auth_jwt`, with the file of the keys that sign tokens.
+    fn tokens(&mut self, check: &Node, level: &Level<'t>) -> Result<Guard, String> {
+        if check.texts().skip(1).any(|text| text.starts_with("token=")) {
+            return Err("the door takes tokens from `Authorization`".to_owned());
+        }
+        if level.one("auth_jwt_type").is_some_and(|node| node.arg(0) != "signed") {
+            return Err("the door's tokens are signed, not encrypted".to_owned());
+        }
+        for name in ["auth_jwt_require", "auth_jwt_key_request"] {
+            if !level.all(name).is_empty() {
+                return Err(format!("`{name}` asks for more than the door does"));
+            }
+        }
+        let [file] = level.all("auth_jwt_key_file") else {
+            return Err("the door needs one file of keys".to_owned());
+        };
+        if !variables(file.arg(0)).is_empty() {
+            return Err("the door reads keys from a file that is named when it starts".to_owned());
+        }
+        for node in [Some(*file), level.one("auth_jwt_type")].into_iter().flatten() {
+            self.site.settle(node, Ok(()));
+        }
+        let mut entries = vec![("jwks_file", Value::text(file.arg(0)).at(&file.place))];
+        let (mut claims, mut copied) = (Vec::new(), BTreeSet::new());
+        for node in level.all("proxy_set_header") {
+            let name = node.arg(0).to_ascii_lowercase();
+            let claim = node.arg(1).strip_prefix("$jwt_claim_");
+            if let Some(claim) = claim.filter(|_| copied.insert(name.clone())) {
+                claims.push((name, Value::text(claim).at(&node.place)));
+                self.site.settle(node, Ok(()));
+            }
+        }
+        if !claims.is_empty() {
+            entries.push(("headers", Value::Table(claims).here()));
+        }
+        let keys = vec![("jwt_auth", inline(entries), check.place.clone())];
+        Ok(Guard { keys, has_user: false, copied })
     }
 
     /// What lists of addresses come to: everyone, nobody, or what the door cannot tell.

@@ -35,6 +35,11 @@ pub(super) fn response(
     if let Some(module) = module {
         hidden(level, module, &mut rules, site);
     }
+    for node in level.piled(&["more_set_headers", "more_clear_headers"]) {
+        let result = more(node, known, &mut rules.fields);
+        rules.always |= result.is_ok();
+        site.settle(node, result);
+    }
     if let Some(node) = level.one("expires") {
         let result = expires(node, &mut rules);
         site.settle(node, result);
@@ -79,6 +84,51 @@ fn hidden(level: &Level<'_>, module: &str, rules: &mut Responses, site: &mut Sit
     }
     for node in level.all(&format!("{module}_pass_header")) {
         site.mapped(node);
+    }
+}
+
+/// `more_set_headers "NAME: VALUE"...`, and its kin, which nginx carries out for any status.
+fn more(node: &Node, known: Known<'_, '_>, fields: &mut Fields) -> Result<(), String> {
+    let clears = node.name.contains("_clear_");
+    let mut all = Vec::new();
+    for text in node.texts() {
+        if text.starts_with('-') {
+            return Err("the door changes headers whatever status or type there is".to_owned());
+        }
+        let (name, text) = text.split_once(':').unwrap_or((text, ""));
+        if name.contains('*') {
+            return Err("the door removes headers by their whole names".to_owned());
+        }
+        let text = if clears { "" } else { text.trim() };
+        all.push((name.trim(), text, value(text, known)?));
+    }
+    for (name, text, value) in all {
+        if text.is_empty() {
+            fields.remove(name, &node.place)?;
+        } else {
+            fields.set(name, &value, &node.place)?;
+        }
+    }
+    Ok(())
+}
+
+/// What is done to headers before nginx looks at them; what it sets afterwards replaces that.
+fn before(known: Known<'_, '_>, set: &[&Node], fields: &mut Fields, site: &mut Site) {
+    for node in known.level.piled(&["more_set_input_headers", "more_clear_input_headers"]) {
+        let names = node.texts().map(|text| text.split(':').next().unwrap_or(text).trim());
+        let names: Vec<String> = names.map(str::to_ascii_lowercase).collect();
+        let is_used = |node: &&Node| {
+            let asked =
+                |name: &String| node.arg(1).contains(&format!("$http_{}", name.replace('-', "_")));
+            names.iter().any(|name| node.arg(0).eq_ignore_ascii_case(name))
+                || names.iter().any(asked)
+        };
+        let result = if set.iter().any(is_used) {
+            Err("another directive sets this header, or one from it".to_owned())
+        } else {
+            more(node, known, fields)
+        };
+        site.settle(node, result);
     }
 }
 
@@ -138,6 +188,7 @@ pub(super) fn request(
     let (level, mut fields) = (known.level, Fields::of(Side::Request));
     let mut note = None;
     let nodes = level.all(&format!("{module}_set_header"));
+    before(known, nodes, &mut fields, site);
     for node in nodes {
         if copied.contains(&node.arg(0).to_ascii_lowercase()) {
             continue;

@@ -77,13 +77,15 @@ const PLUS: Known =
 const ACCESS: Known =
     Known::Refused("the door cannot check this: do it in front of it, or in the server");
 const TOKENS: Known = Known::Refused(
-    "tokens are not translated: write `jwt_auth` into the route, with the issuer's key in a file",
+    "of tokens the door asks for a signature, by keys in a file, and for claims: write those into \
+     `jwt_auth` of the route",
 );
 const GUARD_TUNING: Known = Known::Ignored(
-    "the door follows chains of certificates by itself, and holds who guesses passwords to a rate",
+    "the door follows chains of certificates by itself, holds who guesses passwords to a rate, and \
+     reads keys of tokens when it starts",
 );
 const STREAM: Known =
-    Known::Refused("it belongs to mail or to `stream`, which the import does not take over");
+    Known::Refused("it belongs to mail, or to `stream`, where the door does not do this");
 const SCRIPT_TUNING: Known =
     Known::Ignored("it tunes changes of bodies, and the door changes none");
 const ERROR_PAGES: Known = Known::Ignored(
@@ -229,6 +231,8 @@ const GROUPS: &[(Known, &str)] = &[
          grpc_connect_timeout grpc_next_upstream grpc_next_upstream_tries grpc_pass \
          grpc_read_timeout grpc_set_header grpc_ssl_name grpc_ssl_server_name \
          grpc_ssl_trusted_certificate grpc_ssl_verify \
+         auth_jwt_key_file auth_jwt_type more_clear_headers more_clear_input_headers more_set_headers \
+         more_set_input_headers \
          allow auth_basic auth_jwt auth_request break client_body_timeout client_header_timeout \
          client_max_body_size default_type deny events hash http http2 http2_max_concurrent_streams \
          if include internal ip_hash \
@@ -265,13 +269,12 @@ const GROUPS: &[(Known, &str)] = &[
     (
         TOKENS,
         "\
-         auth_jwt_claim_set auth_jwt_header_set auth_jwt_key_cache auth_jwt_key_file \
-         auth_jwt_key_request auth_jwt_leeway auth_jwt_require auth_jwt_type",
+         auth_jwt_claim_set auth_jwt_header_set auth_jwt_key_request auth_jwt_require",
     ),
     (
         GUARD_TUNING,
         "\
-         auth_delay ssl_trusted_certificate ssl_verify_depth",
+         auth_delay auth_jwt_key_cache auth_jwt_leeway ssl_trusted_certificate ssl_verify_depth",
     ),
     (
         STREAM,

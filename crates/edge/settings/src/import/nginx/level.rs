@@ -49,6 +49,16 @@ impl<'t> Level<'t> {
 }
 
 impl<'t> Level<'t> {
+    /// The directives of some names of this level and of all around it, the outermost first.
+    pub(super) fn piled(&self, names: &[&str]) -> Vec<&'t Node> {
+        let mut nodes: Vec<&'t Node> =
+            names.iter().flat_map(|name| self.own(name)).copied().collect();
+        nodes.sort_by_key(|node| (node.place.file, node.place.span.start));
+        let mut piled = self.around.as_ref().map_or_else(Vec::new, |around| around.piled(names));
+        piled.extend(nodes);
+        piled
+    }
+
     /// The lists of addresses that hold here, `allow` and `deny` in their order.
     pub(super) fn access(&self) -> Vec<&'t Node> {
         let mut level = self;

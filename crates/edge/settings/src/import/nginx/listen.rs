@@ -107,7 +107,7 @@ fn proxies(node: &Node, level: &Level<'_>, site: &mut Site) -> Result<Vec<Placed
 }
 
 /// The networks of `set_real_ip_from`.
-fn networks(level: &Level<'_>, site: &mut Site) -> Vec<Placed> {
+pub(super) fn networks(level: &Level<'_>, site: &mut Site) -> Vec<Placed> {
     let mut networks = Vec::new();
     for node in level.all("set_real_ip_from") {
         let text = node.arg(0);
@@ -122,7 +122,8 @@ fn networks(level: &Level<'_>, site: &mut Site) -> Vec<Placed> {
     networks
 }
 
-fn listen(
+/// Reads one `listen`; `ssl` and `http2`: whether other directives say that it speaks those.
+pub(super) fn listen(
     node: &Node,
     (ssl, http2): (bool, bool),
     proxies: Vec<Placed>,
@@ -212,7 +213,7 @@ pub(super) fn listeners(servers: &[Server<'_>], site: &mut Site) -> Vec<Listener
     listeners
 }
 
-fn wanted_name(address: SocketAddr) -> String {
+pub(super) fn wanted_name(address: SocketAddr) -> String {
     let family = if address.is_ipv6() { "-v6" } else { "" };
     match address.port() {
         80 => format!("http{family}"),
@@ -230,7 +231,7 @@ pub(super) fn write(listener: &Listener, servers: &[Server<'_>], site: &mut Site
     let others = all.filter_map(|index| servers.get(*index));
     let servers: Vec<&Server<'_>> = std::iter::once(default).chain(others).collect();
     if listener.is_tls {
-        tls(listener, &servers, (&mut table, site));
+        tls(&listener.place, &servers, (&mut table, site));
     }
     let http2 =
         if listener.is_http2 { streams(&default.level, site) } else { Value::Boolean(false) };
@@ -247,7 +248,8 @@ pub(super) fn write(listener: &Listener, servers: &[Server<'_>], site: &mut Site
     site.listeners.push(table);
 }
 
-fn tls(listener: &Listener, servers: &[&Server<'_>], (table, site): (&mut Table, &mut Site)) {
+/// Writes `tls` for the certificates of all servers on one address, its default server first.
+pub(super) fn tls(place: &Place, servers: &[&Server<'_>], (table, site): (&mut Table, &mut Site)) {
     let mut certificates: Vec<Placed> = Vec::new();
     let mut seen = std::collections::BTreeSet::new();
     for server in servers {
@@ -271,7 +273,7 @@ fn tls(listener: &Listener, servers: &[&Server<'_>], (table, site): (&mut Table,
             }
         }
     }
-    let mut entries = vec![("certificates", Value::Array(certificates).at(&listener.place))];
+    let mut entries = vec![("certificates", Value::Array(certificates).at(place))];
     let protocols = servers.first().and_then(|server| server.level.one("ssl_protocols"));
     let version = protocols.map_or("1.2", version_min);
     for node in servers.iter().filter_map(|server| server.level.one("ssl_protocols")) {
@@ -289,7 +291,7 @@ fn tls(listener: &Listener, servers: &[&Server<'_>], (table, site): (&mut Table,
     if let Some(clients) = clients(servers, site) {
         entries.push(("clients", clients));
     }
-    table.key("tls", inline(entries), &listener.place);
+    table.key("tls", inline(entries), place);
 }
 
 fn version_min(node: &Node) -> &'static str {

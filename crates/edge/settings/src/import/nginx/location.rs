@@ -1,29 +1,34 @@
 //! Locations: which paths each takes, in this door's terms.
 //!
 //! nginx takes an exact location, else the longest prefix, unless that one lacks `^~` and a
-//! regular expression matches, of which the first wins. This door takes the most specific path.
-//! Where the two disagree the location that nginx would never ask is left out, or the one that
-//! has no counterpart is refused.
+//! regular expression matches, of which the first wins. This door asks exact paths first, then
+//! expressions in their order, then prefixes, the longest first; `asked` puts them into an order in
+//! which both find the same.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 
-use super::action::{Action, Answer, Context, PASSES};
+use super::action::{Action, Answer, Context, Rewrite};
+use super::asked::{Asked, Map, Stand, ordered};
 use super::connections;
+use super::expression::Expression;
 use super::level::Level;
 use super::limit::{Limit, limits};
 use super::listen::body_max;
-use super::path::{CASE_NOTE, Pattern, SEGMENT_NOTE, encoded};
-use super::regex::express;
+use super::path::{Pattern, encoded};
 use super::site::Counted;
 use super::tree::Node;
+use super::variants::Variant;
 use super::walk::{Inside, level};
-use crate::finding::{Finding, quote};
+use crate::finding::quote;
 use crate::import::Place;
 use crate::import::writer::Value;
 
 /// Routes of one server, at most: as many as the door has in all.
 const PLANNED_MAX: usize = 10_000;
+
+/// Expressions of one server, at most: as many as the door has in all.
+const EXPRESSIONS_MAX: usize = 1_000;
 
 /// How a location takes paths.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -45,6 +50,10 @@ pub(super) struct Location<'t> {
     pub(super) kind: Kind,
     /// The path or expression.
     pub(super) text: String,
+    /// The location that it stands in, by its number.
+    pub(super) within: Option<usize>,
+    /// Whether locations stand in it that the door cannot look for.
+    pub(super) is_partial: bool,
 }
 
 /// A route in the making.
@@ -53,9 +62,10 @@ pub(super) struct Planned {
     pub(super) pattern: Pattern,
     pub(super) place: Place,
     pub(super) action: Action,
-    pub(super) note: Option<&'static str>,
-    /// Whether it comes from a regular expression.
-    pub(super) is_expression: bool,
+    /// The location it is made of, by its number.
+    pub(super) location: usize,
+    /// Methods that it is for; none is any.
+    pub(super) methods: Vec<String>,
     /// How large a body may be, and where that is said.
     pub(super) body: (u64, Place),
     /// The rates that requests are held to before they are passed on.
@@ -68,6 +78,7 @@ impl Planned {
         let path = self.pattern.base().trim_matches('/').replace('/', "-");
         match (&self.pattern, path.is_empty()) {
             (Pattern::Exact(_), true) => "root".to_owned(),
+            (Pattern::Regex(_), true) => "expression".to_owned(),
             (_, true) => "all".to_owned(),
             (Pattern::Exact(_), false) => format!("{path}-exact"),
             (_, false) => path,
@@ -82,71 +93,179 @@ pub(super) struct Locations<'t> {
     pub(super) named: BTreeMap<&'t str, Location<'t>>,
 }
 
+/// Said of a location whose paths nginx always looks for in another one.
+const SHADOWED: &str = "another location beside those around it takes its paths first";
+
+/// How the paths of a location are known.
+enum Sought {
+    Path(Pattern),
+    /// With nginx's own text, where that alone says which paths are meant.
+    Expression(Expression, Option<String>),
+}
+
+/// Routes in the making.
+#[derive(Default)]
+struct Routes {
+    plain: Vec<Planned>,
+    asked: Vec<Asked>,
+    /// Paths, or expressions with where they stand, that a location has.
+    known: BTreeSet<(Pattern, Option<usize>)>,
+    /// Paths that nginx redirects to those with a slash, each with a route of that location.
+    redirected: Vec<(String, Planned)>,
+}
+
 /// Finds out what each location of a server comes to.
 pub(super) fn plan(context: &mut Context<'_, '_>) -> Vec<Planned> {
     let mut locations = Locations::default();
     let (nodes, level) = (context.server.nodes, Rc::clone(&context.server.level));
-    collect(nodes, &level, context, &mut locations);
-    let mut planned: Vec<Planned> = Vec::new();
-    let mut known = BTreeSet::new();
-    let prefixes = prefixes(&locations);
-    for location in &locations.list {
-        let (patterns, note) = match patterns(location, &prefixes) {
-            Ok(found) => found,
+    collect((nodes, None), &level, context, &mut locations);
+    let map = Map::new(&locations.list);
+    let mut routes = Routes::default();
+    for (index, location) in locations.list.iter().enumerate() {
+        if map.is_shadowed(index) {
+            context.site.ignore_all(location.node, SHADOWED);
+            continue;
+        }
+        match sought(location, &locations) {
+            Ok(Some(sought)) => routes.add(index, sought, (&locations, &map), context),
+            Ok(None) => {
+                let reason = "no path of the location around it matches";
+                context.site.ignore_all(location.node, reason);
+            }
             Err(reason) => {
-                let route = refused(location, &reason, (&prefixes, &known), context);
-                known.extend(route.iter().map(|route| route.pattern.clone()));
-                planned.extend(route);
-                continue;
+                let asked = refused((index, location), &reason, (&routes, &map), context);
+                routes.asked.extend(asked);
             }
-        };
-        if planned.len() + patterns.len() > PLANNED_MAX {
-            context.site.refuse_all(location.node, "there are more paths than the door has routes");
-            continue;
-        }
-        if patterns.iter().all(|pattern| known.contains(pattern)) {
-            context.site.ignore_all(location.node, "an earlier location takes the same paths");
-            continue;
-        }
-        context.site.mapped(location.node);
-        if let Some(note) = note {
-            let finding = Finding::warning("inexact-import", 0..0, note.to_owned());
-            let finding = finding.label("the door does nearly the same");
-            context.site.finding(&location.node.place, finding);
-        }
-        let action = context.action(location, &locations);
-        let around = &context.server.place;
-        let body = body_max(&location.level, around);
-        if let Some(node) = location.level.one("client_max_body_size") {
-            context.site.mapped(node);
-        }
-        connections::of_location(&location.level, context.site);
-        // What nginx answers by itself it answers before it counts.
-        let is_forward = matches!(action.answer, Answer::Forward { .. });
-        let held = if is_forward { limits(&location.level, context.site) } else { Vec::new() };
-        let place = location.node.place.clone();
-        for pattern in patterns {
-            if !known.insert(pattern.clone()) {
-                continue;
-            }
-            let (place, action, body) = (place.clone(), action.clone(), body.clone());
-            let is_expression = matches!(location.kind, Kind::Expression { .. });
-            let limits = held.clone();
-            planned.push(Planned { pattern, place, action, note, is_expression, body, limits });
         }
     }
-    slashes(&mut planned);
-    planned
+    let Routes { mut plain, asked, known, redirected } = routes;
+    slashes(redirected, &known, &mut plain);
+    let mut routes = ordered(&map, asked, plain, context.site);
+    let exact: BTreeSet<String> = routes
+        .iter()
+        .filter(|route| matches!(route.pattern, Pattern::Exact(_)))
+        .map(|route| route.pattern.base().to_owned())
+        .collect();
+    // All routes of a location have the same paths: what needs one letter more would be asked first.
+    let letters: BTreeSet<usize> = routes
+        .iter()
+        .filter(|route| is_of_letters(route, &exact))
+        .map(|route| route.location)
+        .collect();
+    for route in routes.iter_mut().filter(|route| letters.contains(&route.location)) {
+        if let Pattern::Below(path) = &route.pattern {
+            route.pattern = Pattern::Start(path.clone());
+        }
+    }
+    routes
+}
+
+impl Routes {
+    /// Adds what becomes of one location.
+    fn add<'t>(
+        &mut self,
+        index: usize,
+        sought: Sought,
+        (locations, map): (&Locations<'t>, &Map),
+        context: &mut Context<'_, 't>,
+    ) {
+        let Some(location) = locations.list.get(index) else { return };
+        let (key, within) = match &sought {
+            Sought::Path(pattern) => (pattern.clone(), None),
+            Sought::Expression(expression, _) => {
+                (Pattern::Regex(expression.text()), location.within)
+            }
+        };
+        if self.plain.len() >= PLANNED_MAX || self.asked.len() >= EXPRESSIONS_MAX {
+            context.site.refuse_all(location.node, "there are more paths than the door has routes");
+            return;
+        }
+        if !self.known.insert((key.clone(), within)) {
+            context.site.ignore_all(location.node, "an earlier location takes the same paths");
+            return;
+        }
+        context.site.mapped(location.node);
+        connections::of_location(&location.level, context.site);
+        let mut own = Vec::new();
+        let mut redirected = without_slash(location, &key);
+        for variant in context.variants(index, (locations, map)) {
+            let Some(mut planned) = planned(&variant, &key, index, locations, context) else {
+                continue;
+            };
+            let trimmed = redirected.take();
+            self.redirected.extend(trimmed.map(|trimmed| (trimmed, planned.clone())));
+            let Some(expression) = variant.expression else {
+                own.push(planned);
+                continue;
+            };
+            let outer = location.within.and_then(|outer| encoded(&locations.list.get(outer)?.text));
+            let inside = outer.and_then(|outer| expression.within(&outer));
+            let expression = inside.unwrap_or(expression);
+            planned.pattern = Pattern::Regex(expression.text());
+            let stand = match location.kind {
+                Kind::Exact => Stand::First,
+                Kind::Prefix | Kind::FirmPrefix => Stand::Tail(index),
+                Kind::Expression { .. } => Stand::Within(location.within),
+            };
+            self.asked.push(Asked { expression, stand, source: None, routes: vec![planned] });
+        }
+        match sought {
+            Sought::Path(_) => self.plain.extend(own),
+            Sought::Expression(expression, source) => {
+                let stand = Stand::Within(location.within);
+                self.asked.push(Asked { expression, stand, source, routes: own });
+            }
+        }
+    }
+}
+
+/// Directives with which nginx redirects a path without its last slash.
+const REDIRECTS: [&str; 6] =
+    ["proxy_pass", "grpc_pass", "fastcgi_pass", "uwsgi_pass", "scgi_pass", "memcached_pass"];
+
+/// The path that nginx redirects to this one, with a slash.
+fn without_slash(location: &Location<'_>, pattern: &Pattern) -> Option<String> {
+    let (Pattern::Below(path) | Pattern::Exact(path)) = pattern else { return None };
+    let passes = REDIRECTS.iter().any(|name| !location.level.own(name).is_empty());
+    let trimmed = path.strip_suffix('/').filter(|trimmed| passes && !trimmed.is_empty());
+    trimmed.map(str::to_owned)
+}
+
+/// A variant as a route of its location's own paths.
+fn planned(
+    variant: &Variant,
+    pattern: &Pattern,
+    index: usize,
+    locations: &Locations<'_>,
+    context: &mut Context<'_, '_>,
+) -> Option<Planned> {
+    let of = locations.list.get(variant.of)?;
+    let body = body_max(&of.level, &context.server.place);
+    if let Some(node) = of.level.one("client_max_body_size") {
+        context.site.mapped(node);
+    }
+    // What nginx answers by itself it answers before it counts.
+    let is_forward = matches!(variant.action.answer, Answer::Forward { .. });
+    let limits = if is_forward { limits(&of.level, context.site) } else { Vec::new() };
+    Some(Planned {
+        pattern: pattern.clone(),
+        place: locations.list.get(index)?.node.place.clone(),
+        action: variant.action.clone(),
+        location: index,
+        methods: variant.methods.clone(),
+        body,
+        limits,
+    })
 }
 
 /// Refuses a location. Of an expression, what is below its fixed part is answered 501: what it
 /// takes must not go on to another location, which nginx would not have asked.
 fn refused(
-    location: &Location<'_>,
+    (index, location): (usize, &Location<'_>),
     reason: &str,
-    (prefixes, known): (&Prefixes, &BTreeSet<Pattern>),
+    (routes, map): (&Routes, &Map),
     context: &mut Context<'_, '_>,
-) -> Option<Planned> {
+) -> Option<Asked> {
     let is_expression = matches!(location.kind, Kind::Expression { .. });
     if !is_expression {
         context.site.refuse_all(location.node, reason);
@@ -155,12 +274,13 @@ fn refused(
     let fixed = fixed_part(&location.text).filter(|base| {
         // A location of this path has more than the expression takes from it.
         let trimmed = base.trim_end_matches('/');
-        let patterns = [Pattern::Below(base.clone()), Pattern::Segments(trimmed.to_owned())];
-        !prefixes.contains_key(base)
-            && !prefixes.contains_key(trimmed)
-            && patterns.iter().all(|pattern| !known.contains(pattern))
+        !map.prefixes().any(|(path, _)| path == base || path == trimmed)
+            && !routes.asked.iter().any(|asked| {
+                asked.expression.heads().is_some_and(|heads| heads == [base.as_bytes()])
+            })
     });
-    let Some(base) = fixed else {
+    let expression = fixed.as_ref().and_then(|base| Expression::beginning(base, false));
+    let (Some(base), Some(expression)) = (fixed, expression) else {
         let reason = format!("{reason}; what it takes goes to the other locations");
         context.site.refuse_all(location.node, &reason);
         return None;
@@ -170,19 +290,21 @@ fn refused(
     let place = location.node.place.clone();
     let action = Action::status(501, &place)
         .note("nginx asks an expression here, and the door has none like it");
-    Some(Planned {
-        pattern: Pattern::Below(base),
+    let route = Planned {
+        pattern: Pattern::Regex(expression.text()),
         place,
         action,
-        note: None,
-        is_expression: true,
+        location: index,
+        methods: Vec::new(),
         body: body_max(&location.level, &context.server.place),
         limits: Vec::new(),
-    })
+    };
+    let stand = Stand::Within(location.within);
+    Some(Asked { expression, stand, source: Some(format!("^{base}")), routes: vec![route] })
 }
 
 /// The whole segments that an expression begins with, up to a slash; not the root alone.
-fn fixed_part(expression: &str) -> Option<String> {
+pub(super) fn fixed_part(expression: &str) -> Option<String> {
     let rest = expression.strip_prefix('^')?;
     let mut depth = 0_usize;
     for character in rest.chars() {
@@ -207,7 +329,7 @@ fn fixed_part(expression: &str) -> Option<String> {
 
 /// Gathers locations with those inside them.
 fn collect<'t>(
-    nodes: &'t [Node],
+    (nodes, within): (&'t [Node], Option<usize>),
     around: &Rc<Level<'t>>,
     context: &mut Context<'_, 't>,
     locations: &mut Locations<'t>,
@@ -226,25 +348,26 @@ fn collect<'t>(
                 continue;
             }
         };
-        let named = text.starts_with('@');
-        let location = Location { node, level: Rc::clone(&level), kind, text };
-        context.inner_blocks(node);
-        if let Kind::Expression { .. } = kind {
+        let mut inner = node.children().iter().filter(|inner| inner.name == "location").peekable();
+        let is_expression = matches!(kind, Kind::Expression { .. });
+        let is_partial = is_expression && inner.peek().is_some();
+        let location = Location { node, level: Rc::clone(&level), kind, text, within, is_partial };
+        if is_expression {
             context.site.expression(&location.text, &node.place);
-            let inner = node.children().iter().filter(|inner| inner.name == "location");
             for inner in inner {
-                context.site.refuse_all(
-                    inner,
-                    "the door has no expression within which it could look for a path",
-                );
+                let reason = "the door asks no expression within another: both are answered 501";
+                context.site.refuse_all(inner, reason);
             }
-        } else if !named {
-            collect(node.children(), &level, context, locations);
         }
-        if named {
+        if location.text.starts_with('@') {
+            context.blocks(&location, &[]);
             locations.named.insert(node.arg(0), location);
-        } else {
-            locations.list.push(location);
+            continue;
+        }
+        locations.list.push(location);
+        if !is_expression {
+            let index = locations.list.len() - 1;
+            collect((node.children(), Some(index)), &level, context, locations);
         }
     }
 }
@@ -271,151 +394,92 @@ fn kind(node: &Node) -> Result<(Kind, String), &'static str> {
     Ok(glued.unwrap_or_else(|| (Kind::Prefix, only.text.clone())))
 }
 
-/// The prefixes of a server as encoded paths, and whether each is firm.
-type Prefixes = BTreeMap<String, bool>;
-
-fn prefixes(locations: &Locations<'_>) -> Prefixes {
-    let prefix = |location: &Location<'_>| match location.kind {
-        Kind::Prefix => Some((encoded(&location.text)?, false)),
-        Kind::FirmPrefix => Some((encoded(&location.text)?, true)),
-        Kind::Exact | Kind::Expression { .. } => None,
-    };
-    locations.list.iter().filter_map(prefix).collect()
-}
-
-type Found = (Vec<Pattern>, Option<&'static str>);
-
-fn patterns(location: &Location<'_>, prefixes: &Prefixes) -> Result<Found, String> {
+/// How the paths of a location are known; `None` when it has none.
+fn sought(location: &Location<'_>, locations: &Locations<'_>) -> Result<Option<Sought>, String> {
     const NEVER: &str = "no canonical path of a request matches it";
     match location.kind {
         Kind::Exact => {
             let path = encoded(&location.text).ok_or(NEVER)?;
-            Ok((vec![Pattern::Exact(path)], None))
+            Ok(Some(Sought::Path(Pattern::Exact(path))))
         }
         Kind::Prefix | Kind::FirmPrefix => {
             let path = encoded(&location.text).ok_or(NEVER)?;
-            if path.ends_with('/') {
-                return Ok((vec![Pattern::Below(path)], None));
+            if path.contains('*') {
+                return Err("a path of the door has no `*` of its own".to_owned());
             }
-            if path.ends_with(['-', '_', '.', '=']) {
-                return Err(
-                    "it takes paths by the start of a segment; the door compares whole segments"
-                        .to_owned(),
-                );
-            }
-            if prefixes.contains_key(&format!("{path}/")) {
-                return Ok((vec![Pattern::Exact(path)], Some(SEGMENT_NOTE)));
-            }
-            Ok((vec![Pattern::Segments(path)], Some(SEGMENT_NOTE)))
+            let is_below = path.ends_with('/');
+            let pattern = if is_below { Pattern::Below(path) } else { Pattern::Start(path) };
+            Ok(Some(Sought::Path(pattern)))
         }
         Kind::Expression { ignores_case } => {
-            let expressed = express(&location.text)?;
-            for pattern in &expressed.patterns {
-                meets(pattern, prefixes)?;
+            let expression = Expression::new(&location.text, ignores_case)?;
+            let has_letters = location.text.bytes().any(|byte| byte.is_ascii_alphabetic());
+            let source = (!(ignores_case && has_letters)).then(|| location.text.clone());
+            let Some(outer) = location.within.and_then(|outer| locations.list.get(outer)) else {
+                return Ok(Some(Sought::Expression(expression, source)));
+            };
+            let base = encoded(&outer.text).ok_or(NEVER)?;
+            if !expression.may_begin(&base) {
+                return Ok(None);
             }
-            if !ignores_case || !expressed.has_letters {
-                return Ok((expressed.patterns, expressed.note));
-            }
-            // Servers take or leave a path in other letters; a refusal must not be got around.
-            let forwards =
-                location.node.children().iter().any(|node| PASSES.contains(&node.name.as_str()));
-            if !forwards {
-                return Err("the door compares paths with the case of their letters".to_owned());
-            }
-            Ok((expressed.patterns, Some(CASE_NOTE)))
+            let within = expression
+                .within(&base)
+                .ok_or("the door cannot tell where it matches in the location around it")?;
+            let source = source.filter(|_| within == expression);
+            Ok(Some(Sought::Expression(within, source)))
         }
     }
 }
 
-/// Whether a path made from an expression would win and lose as the expression does.
-fn meets(pattern: &Pattern, prefixes: &Prefixes) -> Result<(), String> {
-    let base = pattern.base();
-    let around = prefixes.iter().filter(|(prefix, _)| base.starts_with(prefix.as_str()));
-    if around.max_by_key(|(prefix, _)| prefix.len()).is_some_and(|(_, is_firm)| *is_firm) {
-        return Err("a location with `^~` around it takes its paths first".to_owned());
-    }
-    if matches!(pattern, Pattern::Exact(_)) {
-        return Ok(());
-    }
-    let mut below =
-        prefixes.iter().filter(|(prefix, _)| prefix.len() > base.len() && prefix.starts_with(base));
-    // A template of the door is asked before any prefix, as an expression of nginx is before all
-    // but firm ones.
-    let is_template = matches!(pattern, Pattern::Template(_));
-    match below.find(|(_, is_firm)| **is_firm == is_template) {
-        None => Ok(()),
-        Some((prefix, _)) if is_template => Err(format!(
-            "nginx asks the longer location `^~ {prefix}` first; the door takes a template before it"
-        )),
-        Some((prefix, _)) => Err(format!(
-            "nginx asks this expression before the longer location `{prefix}`; the door takes the longer path"
-        )),
-    }
-}
-
-/// A prefix of the door that ends with a slash takes the path without it too; nginx's does not.
 /// nginx sends `/api` on to `/api/` where that is a location without an expression that is passed
-/// to servers; elsewhere `/api` belongs to whatever is around it.
-fn slashes(planned: &mut Vec<Planned>) {
-    let mut added: Vec<Planned> = Vec::new();
-    let mut known: BTreeSet<Pattern> =
-        planned.iter().map(|planned| planned.pattern.clone()).collect();
-    for route in planned.iter() {
-        let path = match &route.pattern {
-            Pattern::Below(path) => path,
-            Pattern::Exact(path) if path.ends_with('/') && !route.is_expression => path,
-            Pattern::Exact(_) | Pattern::Segments(_) | Pattern::Template(_) => continue,
-        };
-        let trimmed = path.trim_end_matches('/');
-        let same = Pattern::Exact(trimmed.to_owned());
-        if trimmed.is_empty()
-            || known.contains(&Pattern::Segments(trimmed.to_owned()))
-            || !known.insert(same.clone())
-        {
+/// to servers, and nothing has the path itself.
+fn slashes(
+    redirected: Vec<(String, Planned)>,
+    known: &BTreeSet<(Pattern, Option<usize>)>,
+    plain: &mut Vec<Planned>,
+) {
+    let mut made = BTreeSet::new();
+    for (trimmed, route) in redirected {
+        if !made.insert(trimmed.clone()) {
             continue;
         }
-        let is_forward = matches!(route.action.answer, Answer::Forward { .. });
-        if is_forward && !route.is_expression {
-            let location = format!("{trimmed}/{{query}}");
-            let answer = Answer::Redirect { status: 301, location };
-            let place = route.action.place.clone();
-            // nginx sends it on before it asks who may enter.
-            let mut keys = route.action.keys.clone();
-            keys.retain(|(key, ..)| *key == "response_headers");
-            let action = Action { answer, place, notes: Vec::new(), keys };
-            added.push(Planned { pattern: same, action, note: None, ..route.clone() });
-        } else if matches!(route.pattern, Pattern::Below(_)) {
-            added
-                .extend(around(trimmed, planned).map(|around| Planned { pattern: same, ..around }));
+        let is_known = |pattern: Pattern| known.contains(&(pattern, None));
+        let pattern = Pattern::Exact(trimmed.clone());
+        if is_known(pattern.clone()) || is_known(Pattern::Start(trimmed.clone())) {
+            continue;
         }
+        let answer = Answer::Redirect { status: 301, location: format!("{trimmed}/{{query}}") };
+        let (place, mut keys) = (route.action.place, route.action.keys);
+        // nginx sends it on before it asks who may enter.
+        keys.retain(|(key, ..)| *key == "response_headers");
+        let action = Action { answer, place, notes: Vec::new(), keys };
+        plain.push(Planned { pattern, action, methods: Vec::new(), ..route });
     }
-    planned.extend(added);
 }
 
-/// What takes a path if nothing is said of it: the longest prefix around it.
-fn around(path: &str, planned: &[Planned]) -> Option<Planned> {
-    let takes = |other: &&Planned| match &other.pattern {
-        Pattern::Below(prefix) => path.starts_with(prefix.as_str()),
-        Pattern::Segments(prefix) => {
-            let rest = path.strip_prefix(prefix.trim_end_matches('/'));
-            rest.is_some_and(|rest| rest.is_empty() || rest.starts_with('/'))
-        }
-        Pattern::Exact(_) | Pattern::Template(_) => false,
+/// Whether a prefix has to be written by its letters. As segments, a prefix of the door takes the path
+/// without the last slash too, and nginx's does not: so it is one only where something else has that
+/// path, and where it is replaced as whole segments.
+fn is_of_letters(route: &Planned, exact: &BTreeSet<String>) -> bool {
+    let Pattern::Below(path) = &route.pattern else { return false };
+    let is_whole = match &route.action.answer {
+        Answer::Forward { rewrite: Some(Rewrite::Prefix(to)), .. } => to.ends_with('/'),
+        Answer::Forward { .. } | Answer::Redirect { .. } | Answer::Respond { .. } => true,
     };
-    let longest = planned.iter().filter(takes).max_by_key(|other| other.pattern.base().len())?;
-    // A prefix can only be replaced where the route is one.
-    let replaces = matches!(longest.action.answer, Answer::Forward { replace_prefix: Some(_), .. });
-    (!replaces).then(|| longest.clone())
+    !(is_whole && (path == "/" || exact.contains(path.trim_end_matches('/'))))
 }
 
-/// What a value of a route looks like when it is a path.
-pub(super) fn path_value(pattern: &Pattern) -> Value {
-    match pattern {
+/// The key of a route that says which paths it takes, and its value.
+pub(super) fn path_value(pattern: &Pattern) -> (&'static str, Value) {
+    let value = match pattern {
         Pattern::Exact(path) => super::site::inline(vec![("exact", Value::text(path).here())]),
         Pattern::Template(path) => Value::text(path),
+        Pattern::Start(path) => Value::text(format!("{path}*")),
+        Pattern::Regex(text) => return ("path_regex", Value::text(text)),
         Pattern::Below(path) | Pattern::Segments(path) => {
             let trimmed = path.trim_end_matches('/');
             Value::text(if trimmed.is_empty() { "/" } else { trimmed })
         }
-    }
+    };
+    ("path", value)
 }

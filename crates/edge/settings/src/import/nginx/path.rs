@@ -1,15 +1,6 @@
 //! nginx's locations as paths of this door.
 //!
-//! nginx compares decoded text and ends a prefix anywhere; this door compares canonical,
-//! percent-encoded paths, and its prefixes end with a segment.
-
-/// Said where nginx's prefix also takes longer names.
-pub(super) const SEGMENT_NOTE: &str = "nginx also sends paths here that only begin with these letters; a prefix of the door ends \
-     with a segment";
-
-/// Said where nginx takes letters of either case.
-pub(super) const CASE_NOTE: &str = "nginx also sends paths here whose letters are in the other case, or that only begin with these; \
-     the door compares whole segments, and the case of their letters";
+//! nginx compares decoded text; this door compares canonical, percent-encoded paths.
 
 /// A set of paths.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -18,18 +9,30 @@ pub(super) enum Pattern {
     Exact(String),
     /// What is below this path, which ends with a slash; not the path without it.
     Below(String),
+    /// What begins with these letters, the last of which is no slash.
+    Start(String),
     /// This path and what is below it.
     Segments(String),
     /// A template of this door.
     Template(String),
+    /// What an expression of this door matches.
+    Regex(String),
 }
 
 impl Pattern {
-    /// The text all its paths begin with.
+    /// The text all its paths begin with, as far as it is known.
     pub(super) fn base(&self) -> &str {
         match self {
-            Self::Exact(path) | Self::Below(path) | Self::Segments(path) => path,
+            Self::Exact(path) | Self::Below(path) | Self::Start(path) | Self::Segments(path) => {
+                path
+            }
             Self::Template(path) => path.split('{').next().unwrap_or(path),
+            Self::Regex(text) => {
+                let text = text.strip_prefix("(?i)").unwrap_or(text);
+                let text = text.strip_prefix('^').unwrap_or(text);
+                let is_plain = |c: char| c.is_ascii_alphanumeric() || "/-_~".contains(c);
+                text.split(|c| !is_plain(c)).next().unwrap_or(text)
+            }
         }
     }
 }

@@ -185,7 +185,8 @@ fn retries(by: &Use<'_, '_>, count: usize, (table, site): (&mut Table, &mut Site
     table.key("retries", inline(entries), place);
 }
 
-fn tls(by: &Use<'_, '_>, (table, site): (&mut Table, &mut Site)) -> Result<(), String> {
+/// Writes `tls` where servers are reached over it.
+pub(super) fn tls(by: &Use<'_, '_>, (table, site): (&mut Table, &mut Site)) -> Result<(), String> {
     if !by.target.is_tls {
         return Ok(());
     }

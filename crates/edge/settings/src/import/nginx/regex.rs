@@ -2,35 +2,20 @@
 //!
 //! `^/api/(.*)$` is a prefix, `^/(a|b)/` two of them, `^/health$` an exact path,
 //! `^/users/[^/]+$` a template. Everything else has no counterpart.
-//! Invariant: a pattern that comes out matches what the expression matches, but for what its
-//! note says.
+//! Invariant: a pattern that comes out matches what the expression matches.
 
 use super::path::{Pattern, encoded};
 
 /// Paths one expression may stand for, at most.
 const PATHS_MAX: usize = 64;
 
-/// What an expression stands for.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Expressed {
-    pub(super) patterns: Vec<Pattern>,
-    /// What is not quite the same.
-    pub(super) note: Option<&'static str>,
-    /// Whether the case of letters matters.
-    pub(super) has_letters: bool,
-}
-
-/// The paths an expression stands for, or why it stands for none.
-pub(super) fn express(text: &str) -> Result<Expressed, &'static str> {
-    let Some(rest) = text.strip_prefix('^') else {
-        return Err("the door compares whole segments from the start of the path: an expression \
-                    without `^` has no counterpart");
-    };
+/// The paths an expression stands for; `None` when it says more than paths of this door can.
+pub(super) fn express(text: &str) -> Option<Vec<Pattern>> {
     let mut bases = vec![String::new()];
-    let mut rest = rest;
+    let mut rest = text.strip_prefix('^')?;
     let mut parameters = 0;
     loop {
-        if let Some(tail) = tail(rest, &bases) {
+        if let Some(tail) = tail(rest) {
             return finish(bases, tail, parameters);
         }
         rest = item(rest, &mut bases, &mut parameters)?;
@@ -47,11 +32,9 @@ enum Tail {
     SlashOrNothing,
 }
 
-fn tail(rest: &str, bases: &[String]) -> Option<Tail> {
-    let below_slash = bases.iter().all(|base| base.ends_with('/'));
+fn tail(rest: &str) -> Option<Tail> {
     Some(match rest {
         "" | ".*" | "(.*)" | ".*$" | "(.*)$" | "(?:.*)$" => Tail::Anything,
-        ".+" | "(.+)" | ".+$" | "(.+)$" if below_slash => Tail::Anything,
         "(/|$)" | "(?:/|$)" | "($|/)" | "(/.*)?$" | "(?:/.*)?$" | "(/.*|$)" => Tail::Segments,
         "$" => Tail::Nothing,
         "/?$" => Tail::SlashOrNothing,
@@ -60,28 +43,22 @@ fn tail(rest: &str, bases: &[String]) -> Option<Tail> {
 }
 
 /// Reads one literal, group or parameter, and gives what follows it.
-fn item<'r>(
-    rest: &'r str,
-    bases: &mut Vec<String>,
-    parameters: &mut usize,
-) -> Result<&'r str, &'static str> {
-    const NO: &str = "the expression says more than a path of this door can: prefixes, exact \
-                      paths, and whole segments that vary";
+fn item<'r>(rest: &'r str, bases: &mut Vec<String>, parameters: &mut usize) -> Option<&'r str> {
     for any_segment in ["([^/]+)", "[^/]+", "([^/]*)", "(?:[^/]+)"] {
         if let Some(after) = rest.strip_prefix(any_segment) {
             let is_whole = bases.iter().all(|base| base.ends_with('/'))
                 && (after.is_empty() || after.starts_with(['/', '$']));
             if !is_whole || any_segment.contains('*') {
-                return Err(NO);
+                return None;
             }
             *parameters += 1;
             let parameter = format!("\u{0}p{parameters}\u{1}");
             bases.iter_mut().for_each(|base| base.push_str(&parameter));
-            return Ok(after);
+            return Some(after);
         }
     }
     if rest.starts_with('(') {
-        return group(rest, bases).ok_or(NO);
+        return group(rest, bases);
     }
     let mut characters = rest.chars();
     let literal = match characters.next() {
@@ -91,11 +68,11 @@ fn item<'r>(
     };
     let after = characters.as_str();
     if after.starts_with(['?', '*', '+', '{']) && !(literal == Some('/') && after == "?$") {
-        return Err(NO);
+        return None;
     }
-    let literal = literal.ok_or(NO)?;
+    let literal = literal?;
     bases.iter_mut().for_each(|base| base.push(literal));
-    Ok(after)
+    Some(after)
 }
 
 /// A group of alternatives that are literals, such as `(a|b)`.
@@ -127,16 +104,15 @@ fn group<'r>(rest: &'r str, bases: &mut Vec<String>) -> Option<&'r str> {
     Some(after)
 }
 
-fn finish(bases: Vec<String>, tail: Tail, parameters: usize) -> Result<Expressed, &'static str> {
-    let has_letters = bases.iter().any(|base| base.chars().any(char::is_alphabetic));
-    let mut note = None;
+fn finish(bases: Vec<String>, tail: Tail, parameters: usize) -> Option<Vec<Pattern>> {
     let mut patterns = Vec::new();
     for base in bases {
         if parameters > 0 {
             patterns.push(Pattern::Template(template(&base, tail)?));
             continue;
         }
-        let path = encoded(&base).ok_or("no canonical path matches it")?;
+        // What may come escaped as well is no plain path.
+        let path = encoded(&base).filter(|path| path.bytes().all(is_plain))?;
         match tail {
             Tail::Nothing => patterns.push(Pattern::Exact(path)),
             Tail::SlashOrNothing => {
@@ -145,35 +121,27 @@ fn finish(bases: Vec<String>, tail: Tail, parameters: usize) -> Result<Expressed
             }
             Tail::Segments => patterns.push(Pattern::Segments(path)),
             Tail::Anything if path.ends_with('/') => patterns.push(Pattern::Below(path)),
-            Tail::Anything => {
-                note = Some(super::path::SEGMENT_NOTE);
-                patterns.push(Pattern::Segments(path));
-            }
+            Tail::Anything => patterns.push(Pattern::Start(path)),
         }
     }
-    Ok(Expressed { patterns, note, has_letters })
+    Some(patterns)
 }
 
-/// A template from a base whose parameters stand between marks.
-fn template(base: &str, tail: Tail) -> Result<String, &'static str> {
-    const NO: &str = "a path whose segments vary can only end with its last segment, or with \
-                      everything below it";
+fn is_plain(byte: u8) -> bool {
+    byte.is_ascii_alphanumeric() || b"/-._~".contains(&byte)
+}
+
+/// A template from a base whose parameters stand between marks; its paths end with a segment.
+fn template(base: &str, tail: Tail) -> Option<String> {
     let marked: Vec<String> = base
         .split('/')
         .map(|segment| match segment.strip_prefix('\u{0}').and_then(|s| s.strip_suffix('\u{1}')) {
             Some(name) => Some(format!("{{{name}}}")),
-            None => {
-                encoded(&format!("/{segment}")).map(|path| path.trim_start_matches('/').to_owned())
-            }
+            None => segment.bytes().all(is_plain).then(|| segment.to_owned()),
         })
-        .collect::<Option<_>>()
-        .ok_or(NO)?;
+        .collect::<Option<_>>()?;
     let path = marked.join("/");
-    match tail {
-        Tail::Nothing if !path.ends_with('/') => Ok(path),
-        Tail::Anything if path.ends_with('/') => Ok(format!("{path}{{*rest}}")),
-        Tail::Nothing | Tail::Anything | Tail::Segments | Tail::SlashOrNothing => Err(NO),
-    }
+    (tail == Tail::Nothing && !path.ends_with('/')).then_some(path)
 }
 
 /// Whether an expression can take exponential time: a repeated group that holds nothing but a
@@ -292,18 +260,19 @@ mod tests {
 
     fn check(text: &str, expected: &str) {
         let actual = match express(text) {
-            Ok(expressed) => expressed
-                .patterns
+            Some(patterns) => patterns
                 .iter()
                 .map(|pattern| match pattern {
                     Pattern::Exact(path) => format!("={path}"),
                     Pattern::Below(path) => format!("below {path}"),
+                    Pattern::Start(path) => format!("start {path}"),
                     Pattern::Segments(path) => format!("prefix {path}"),
                     Pattern::Template(path) => format!("template {path}"),
+                    Pattern::Regex(text) => format!("regex {text}"),
                 })
                 .collect::<Vec<_>>()
                 .join(" "),
-            Err(_) => "no".to_owned(),
+            None => "no".to_owned(),
         };
         assert_eq!(actual, expected, "{text}");
     }
@@ -312,20 +281,30 @@ mod tests {
     fn expressions_that_are_paths() {
         check("^/api/", "below /api/");
         check("^/api/(.*)$", "below /api/");
+        check("^/api", "start /api");
         check("^/(a|b)/", "below /a/ below /b/");
         check(r"^/health\.txt$", "=/health.txt");
         check("^/a(/|$)", "prefix /a");
         check("^/a/?$", "=/a/ =/a");
         check("^/users/([^/]+)/posts$", "template /users/{p1}/posts");
-        check("^/users/[^/]+/(.*)$", "template /users/{p1}/{*rest}");
     }
 
     #[test]
     fn expressions_that_are_more() {
-        for text in [r"\.php$", "^/a+", r"^/\d+", "^/[ab]", "^/(a|b", "^/(a.)", "^/a$b", "/api"] {
+        for text in [
+            "^/users/[^/]+/(.*)$",
+            "^/a/.+",
+            r"\.php$",
+            "^/a+",
+            r"^/\d+",
+            "^/[ab]",
+            "^/(a|b",
+            "^/(a.)",
+            "^/a$b",
+            "/api",
+        ] {
             check(text, "no");
         }
-        assert!(express("^/api/").is_ok_and(|expressed| expressed.has_letters));
     }
 
     #[test]

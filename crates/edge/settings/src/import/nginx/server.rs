@@ -7,7 +7,7 @@
 use std::collections::BTreeSet;
 use std::rc::Rc;
 
-use super::action::{Action, Answer, Context};
+use super::action::{Action, Answer, Context, Rewrite};
 use super::level::Level;
 use super::listen::{self, Listen, Listener, listeners, listens};
 use super::location::{Planned, path_value, plan};
@@ -235,8 +235,12 @@ impl Writer<'_, '_> {
             if site.has_all_routes() {
                 break;
             }
-            has_rest |= planned.pattern == Pattern::Segments("/".to_owned())
-                || planned.pattern == Pattern::Below("/".to_owned());
+            has_rest |= planned.methods.is_empty()
+                && matches!(
+                    &planned.pattern,
+                    Pattern::Segments(path) | Pattern::Below(path) | Pattern::Start(path)
+                        if path == "/"
+                );
             let wanted = planned.wanted_name();
             self.route(group, (&wanted, Some(planned)), &planned.action, site);
         }
@@ -261,14 +265,14 @@ impl Writer<'_, '_> {
         }
         for part in parts {
             let mut table = self.table(&part, wanted, place, site);
-            let notes = planned.and_then(|planned| planned.note);
-            notes.iter().for_each(|note| table.note(note));
             action.notes.iter().for_each(|note| table.note(note));
             if part.names.iter().any(|(name, _)| name.starts_with("*.")) {
                 table.note("a wildcard of nginx stands for several labels too, the door's for one");
             }
             if let Some(planned) = planned {
-                table.key("path", path_value(&planned.pattern), place);
+                let (key, value) = path_value(&planned.pattern);
+                table.key(key, value, place);
+                methods(&planned.methods, action, &mut table);
                 self.body_max(planned, &part, &mut table);
             }
             answer(&action.answer, part.is_tls, &action.place, &mut table);
@@ -367,6 +371,13 @@ fn covers(wildcard: &str, host: &str) -> bool {
     })
 }
 
+fn methods(methods: &[String], action: &Action, table: &mut Table) {
+    if !methods.is_empty() {
+        let methods = methods.iter().map(|method| Value::text(method).here());
+        table.key("methods", Value::Array(methods.collect()), &action.place);
+    }
+}
+
 fn answer(answer: &Answer, is_tls: bool, place: &Place, table: &mut Table) {
     match answer {
         Answer::Redirect { status, location } => {
@@ -386,10 +397,14 @@ fn answer(answer: &Answer, is_tls: bool, place: &Place, table: &mut Table) {
             }
             table.key("respond", inline(entries), place);
         }
-        Answer::Forward { pool, replace_prefix, host: _ } => {
+        Answer::Forward { pool, rewrite, host: _, module: _ } => {
             table.key("pool", Value::text(pool), place);
-            if let Some(path) = replace_prefix {
-                table.key("replace_prefix", Value::text(path), place);
+            match rewrite {
+                Some(Rewrite::Prefix(path)) => {
+                    table.key("replace_prefix", Value::text(path), place);
+                }
+                Some(Rewrite::Path(path)) => table.key("replace_path", Value::text(path), place),
+                Some(Rewrite::AsSent) | None => {}
             }
         }
     }

@@ -119,6 +119,8 @@ const LIMITED_MAX: usize = 1_000;
 pub(super) struct Site {
     fates: BTreeMap<(usize, usize), Fate>,
     findings: Vec<(Place, Finding)>,
+    /// Rule, file, place and text of each finding: what is looked at twice is told once.
+    found: BTreeSet<(&'static str, usize, usize, String)>,
     expressions: usize,
     /// Where nginx first decodes a path that it forwards, and how often it does in all.
     decoding: Option<(Place, usize)>,
@@ -312,20 +314,28 @@ impl Site {
     /// A finding of a rule at a place.
     pub(super) fn rule(&mut self, rule: &'static str, place: &Place, message: String, label: &str) {
         let finding = crate::rules::finding(rule, place.span.clone(), message).label(label);
-        self.findings.push((place.clone(), finding));
+        self.finding(place, finding);
     }
 
     /// A finding that is no rule's.
     pub(super) fn finding(&mut self, place: &Place, finding: Finding) {
-        self.findings.push((place.clone(), finding));
+        let key = (finding.rule, place.file, place.span.start, finding.message.clone());
+        if self.found.insert(key) {
+            self.findings.push((place.clone(), finding));
+        }
     }
 
     /// The door does nearly the same as a directive says, and as all others like it: told once.
     pub(super) fn inexact_once(&mut self, place: &Place, difference: &'static str) {
         if self.told.insert(difference) {
-            let finding = Finding::warning("inexact-import", 0..0, difference.to_owned());
-            self.finding(place, finding.label("the door does nearly the same"));
+            self.inexact(place, difference);
         }
+    }
+
+    /// The door does nearly the same as a directive says.
+    pub(super) fn inexact(&mut self, place: &Place, difference: &str) {
+        let finding = Finding::warning("inexact-import", 0..0, difference.to_owned());
+        self.finding(place, finding.label("the door does nearly the same"));
     }
 
     /// nginx forwards a path here that it has decoded.

@@ -1,6 +1,6 @@
 //! What is done to the requests and answers of a level besides what its action does.
 
-use super::action::{Action, Answer, Context, PASSES};
+use super::action::{Action, Answer, Context};
 use super::compress::compression;
 use super::guard::Guard;
 use super::headers::{request, response};
@@ -15,14 +15,9 @@ impl<'t> Context<'_, 't> {
         level: &Level<'t>,
         guard: Guard,
     ) -> Action {
-        let pass = PASSES.iter().find(|name| !level.own(name).is_empty());
-        let (module, proxy_host) = match (&action.answer, pass) {
-            (Answer::Forward { host, .. }, Some(pass)) => {
-                (pass.strip_suffix("_pass"), Some(host.clone()))
-            }
-            (Answer::Forward { .. } | Answer::Redirect { .. } | Answer::Respond { .. }, _) => {
-                (None, None)
-            }
+        let (module, proxy_host) = match &action.answer {
+            Answer::Forward { host, module, .. } => (Some(*module), Some(host.clone())),
+            Answer::Redirect { .. } | Answer::Respond { .. } => (None, None),
         };
         let known = Known {
             server: self.server,

@@ -11,6 +11,7 @@ use super::known::{Known, foreign_module, known};
 use super::level::Level;
 use super::server::servers;
 use super::site::Site;
+use super::stream::stream;
 use super::tree::{Node, unknown};
 use super::upstream::{Upstreams, upstreams};
 use crate::finding::Finding;
@@ -75,15 +76,15 @@ fn main(tree: &[Node], site: &mut Site) {
                 http(node.children(), Some(&level), site);
             }
             "events" => site.ignore_all(node, "the door's workers wait for events by themselves"),
-            "stream" => site.refuse_all(node, STREAM),
+            "stream" => {
+                site.mapped(node);
+                stream(node.children(), &level, site);
+            }
             "mail" => site.refuse_all(node, "the door proxies HTTP, not mail"),
             _ => site.refuse_all(node, "it belongs into another context"),
         }
     }
 }
-
-const STREAM: &str = "the import takes over HTTP alone: write listeners with `mode = \"tcp\"` and \
-                      `pool` or `sni`; the door passes on no UDP";
 
 fn workers(node: &Node, site: &mut Site) {
     match node.arg(0).parse::<u64>() {

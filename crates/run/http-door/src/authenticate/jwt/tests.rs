@@ -78,6 +78,34 @@ fn every_claim_that_is_asked_for_counts() {
 }
 
 #[test]
+fn claims_are_found_within_others() {
+    let mut settings = settings();
+    settings.claims = vec![("realm_access.roles".into(), "admin".into())];
+    settings.headers = vec![("x-level".into(), "realm_access.level".into())];
+    let check = |changed: Value, expected: Result<&str, Refused>| {
+        let mut claims = good();
+        claims.as_object_mut().unwrap().extend(changed.as_object().unwrap().clone());
+        let found = verify(&settings, &sign(&Header::new(Algorithm::HS256), &claims));
+        let found = found.map(|(admitted, _)| String::from_utf8(admitted.lines.clone()).unwrap());
+        assert_eq!(found.as_deref().map_err(|refused| *refused), expected, "{changed}");
+    };
+    let lacks = || Err(Refused::Insufficient(0));
+    check(
+        json!({ "realm_access": { "roles": ["user", "admin"], "level": 3 } }),
+        Ok("x-level: 3\r\n"),
+    );
+    check(json!({ "realm_access": { "roles": "admin" } }), Ok(""));
+    check(json!({ "realm_access": { "roles": ["user"] } }), lacks());
+    check(json!({ "realm_access": { "roles": { "admin": true } } }), lacks());
+    check(json!({ "realm_access": "admin", "roles": ["admin"] }), lacks());
+    check(json!({}), lacks());
+    // A claim of the whole name is the one that is meant.
+    check(json!({ "realm_access.roles": "admin" }), Ok(""));
+    let both = json!({ "realm_access.roles": "user", "realm_access": { "roles": "admin" } });
+    check(both, lacks());
+}
+
+#[test]
 fn claims_become_fields_and_never_lines() {
     check(json!({ "roles": ["a", "b", 3] }), Ok("x-user: alice\r\nx-roles: a,b,3\r\n"));
     check(json!({ "roles": true, "sub": null }), Ok("x-roles: true\r\n"));

@@ -72,7 +72,7 @@ impl Bench {
         let buffer = BufferPool::new(size, 1, Box::new(())).lend();
         let mut pump = Pump::new(framing, Encoding::Chunked, &buffer, u64::MAX);
         let length = if let Framing::Length(length) = framing { Some(length) } else { None };
-        let coders = Coders::new(Arc::new(Buffers::default()));
+        let coders = Coders::new(Arc::new(Buffers::default()), crate::coder::tests::metrics());
         pump.encode_with(coders.lend(coding, 4, length).unwrap());
         let from = Scripted { pieces: pieces.into(), taken: Vec::new(), room };
         let to = Scripted { pieces: [].into(), taken: Vec::new(), room };

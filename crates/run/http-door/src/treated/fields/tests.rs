@@ -173,6 +173,7 @@ fn a_request_does_not_say_what_authentication_says() {
         path: "/".into(),
         headers: None,
         copy: vec!["x-org".into()],
+        copy_response: Vec::new(),
         timeout: Duration::from_secs(1),
     };
     let basic = BasicAuthentication { realm: "".into(), users: Vec::new() };
