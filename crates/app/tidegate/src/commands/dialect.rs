@@ -76,7 +76,9 @@ fn of_line(line: &str) -> Option<Dialect> {
     }
     // HAProxy has a section's name after its keyword, in the first column, and nothing like `=`.
     let is_section = line.starts_with(first) && SECTIONS.contains(&first);
-    is_section.then_some(Dialect::Haproxy)
+    // These may be indented as well: nginx has nothing of the name.
+    let is_its_own = ["global", "defaults", "frontend", "backend"].contains(&first);
+    (is_section || is_its_own).then_some(Dialect::Haproxy)
 }
 
 /// `[table]`, or `key = value`.
@@ -108,6 +110,7 @@ mod tests {
             ("haproxy.cfg", "", Dialect::Haproxy),
             ("a.conf", "global\n  maxconn 10\n", Dialect::Haproxy),
             ("a", "frontend web # one\n  bind :80\n", Dialect::Haproxy),
+            ("a", "\tdefaults\n\t\thttp-request deny if { src 10.0.0.1 }\n", Dialect::Haproxy),
             ("a", "what is this\n", Dialect::Native),
         ] {
             assert_eq!(of(Path::new(name), text), expected, "{name}: {text:?}");
