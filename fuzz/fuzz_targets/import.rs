@@ -28,6 +28,7 @@ fuzz_target!(|text: &str| {
             runtime_dir: None,
             state_directory: None,
             state_home: None,
+            now_unix_s: 0,
         };
         let own = imported.findings.iter().filter(|found| found.rule == "syntax").count();
         let all = check_imported(&imported, &environment);

@@ -20,6 +20,7 @@ fuzz_target!(|text: &str| {
         runtime_dir: None,
         state_directory: None,
         state_home: None,
+        now_unix_s: 0,
     };
     let checked = settings::check(&source, &environment);
     let refused = checked.findings.iter().any(|finding| finding.severity == Severity::Error);

@@ -8,6 +8,7 @@ use black_box::frames::{
     CONTINUATION, DATA, END_HEADERS, END_STREAM, HEADERS, PING, PREFACE, PRIORITY, RST_STREAM,
     SETTINGS, WINDOW_UPDATE, frame, string,
 };
+use black_box::load::now;
 use black_box::streams::{Streams, block, code, get, post};
 use black_box::{Setup, eventually, frames};
 
@@ -230,7 +231,7 @@ fn threat_39_line_ends_in_fields() {
     assert!(fort.backend.requests().is_empty());
 }
 
-/// What the library refuses by itself is no request to the door, so it stands in no access log.
+/// What the library refuses by itself is no request to the door; a few a second are written down.
 #[test]
 fn refusals_below_the_walk_are_counted() {
     let mut fort = Fort::new();
@@ -250,6 +251,21 @@ fn refusals_below_the_walk_are_counted() {
     client.send(&[PREFACE, &frame(PING, 0, 0, &[0; 8])].concat());
     eventually("all are counted", || (counted("stream"), counted("connection")) == (3.0, 2.0));
     assert_eq!(fort.door.log().matches("a stream of HTTP/2 was reset").count(), 1);
+    let noted = |line: &String| line.contains("\"reason\":\"stream_refused\"");
+    let lines = fort.door.access_lines(3);
+    assert_eq!(lines.iter().filter(|line| noted(line)).count(), 3, "{lines:#?}");
+
+    // A flood of them does not fill the log.
+    let began = now();
+    let mut client = Streams::to(&fort.door);
+    for stream in streams().take(100) {
+        client.open(stream, &malformed, true);
+        assert_eq!(client.reset(stream), code::PROTOCOL_ERROR);
+    }
+    eventually("all are counted", || counted("stream") == 103.0);
+    let seconds = usize::try_from(began.elapsed().as_secs()).expect("a few seconds");
+    let noted = fort.door.access_lines(3).iter().filter(|line| noted(line)).count();
+    assert!(noted < 103 && noted <= 3 + 10 * (seconds + 2), "{noted} in {seconds} s");
     fort.bystander();
     assert!(fort.backend.received().is_empty());
 }

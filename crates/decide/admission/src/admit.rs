@@ -231,8 +231,14 @@ impl Admission {
         }
 
         // 6. The queue; 7 is what it does with those who wait.
-        let arrival =
-            Arrival { class, flow, bytes: request.bytes(), deadline: request.deadline(), carried };
+        let arrival = Arrival {
+            class,
+            flow,
+            bytes: request.bytes(),
+            newcomer: request.is_newcomer(),
+            deadline: request.deadline(),
+            carried,
+        };
         let waits = line.push(arrival, token, now).map(Verdict::Wait);
         waits.map_err(|reason| Refusal::busy(reason, flow))
     }

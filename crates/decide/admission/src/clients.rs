@@ -6,7 +6,9 @@
 //! that was disabled by hand stays so until it is enabled by hand; a request that a disabled
 //! client sends after [`Clients::set_enabled`] returned is refused.
 
-use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::atomic::{
+    AtomicBool, AtomicU64, Ordering::Acquire, Ordering::Relaxed, Ordering::Release,
+};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
@@ -30,6 +32,8 @@ const LEASE_SALT: u64 = 0x636c_6965_6e74_7321;
 pub struct Clients {
     known: Box<[Registered]>,
     unknown: Registered,
+    /// How often any was disabled or enabled by hand.
+    switched: Arc<AtomicU64>,
 }
 
 /// A client as this configuration has it.
@@ -116,7 +120,8 @@ impl Clients {
                 (now, seed),
             )
         };
-        Self { known: known.collect(), unknown }
+        let switched = previous.map(|previous| Arc::clone(&previous.switched)).unwrap_or_default();
+        Self { known: known.collect(), unknown, switched }
     }
 
     /// How many are registered.
@@ -218,8 +223,23 @@ impl Clients {
     /// disables it, nor when there is no such client.
     pub fn set_enabled(&self, client: usize, enabled: bool) -> bool {
         let Some(registered) = self.known.get(client) else { return false };
-        registered.account.disabled.store(!enabled, Relaxed);
+        if registered.account.disabled.swap(!enabled, Relaxed) == enabled {
+            self.switched.fetch_add(1, Release);
+        }
         registered.is_enabled()
+    }
+
+    /// How often any client was disabled or enabled by hand so far: as long as it is the same, what
+    /// [`Clients::is_enabled`] said of this configuration holds.
+    #[must_use]
+    pub fn switched(&self) -> u64 {
+        self.switched.load(Acquire)
+    }
+
+    /// Whether a client is enabled, by hand and by the configuration.
+    #[must_use]
+    pub fn is_enabled(&self, client: usize) -> bool {
+        self.known.get(client).is_some_and(Registered::is_enabled)
     }
 
     /// Learns what clients usually send; call it every 250 ms to a second, off the path.

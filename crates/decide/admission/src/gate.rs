@@ -22,7 +22,7 @@ mod board;
 #[cfg(test)]
 mod tests;
 
-pub(crate) use board::Board;
+pub(crate) use board::{Board, HELD};
 
 use crate::count::{Count, Held};
 use crate::level::{Level, level_of};
@@ -42,6 +42,7 @@ const RECOVERY_PART: f64 = 0.125;
 pub struct Gate {
     adaptive: bool,
     wait_max: Duration,
+    burst_wait_max: Duration,
     limiter: Arc<Limiter>,
     servers: Vec<Server>,
     /// What all servers together may have in flight. A pass beyond it would find no server.
@@ -144,6 +145,7 @@ impl Gate {
         Self {
             adaptive: settings.admission.adaptive,
             wait_max: settings.admission.wait_max,
+            burst_wait_max: settings.admission.burst_wait_max,
             limiter: previous
                 .map_or_else(|| Arc::new(Limiter::new(now)), |gate| Arc::clone(&gate.limiter)),
             servers_limit: AtomicU32::new(sum_of_limits(&servers)),
@@ -281,10 +283,20 @@ impl Gate {
         self.wait_max
     }
 
+    pub(crate) const fn burst_wait_max(&self) -> Duration {
+        self.burst_wait_max
+    }
+
     /// As if its limit had been found.
     #[cfg(test)]
     pub(crate) fn assume_found(&self) {
         self.limiter.assume_found();
+    }
+
+    /// As if answers had taken this long so far.
+    #[cfg(test)]
+    pub(crate) fn assume_service(&self, service_us: u64, now: Timestamp) {
+        self.limiter.assume_service(service_us, now);
     }
 
     /// Whether the limit is only a first guess: the door has just begun to serve this pool.

@@ -129,6 +129,13 @@ impl Limiter {
         self.found.store(true, Relaxed);
     }
 
+    /// As if answers had taken this long so far.
+    #[cfg(test)]
+    pub(crate) fn assume_service(&self, service_us: u64, now: Timestamp) {
+        self.times.add(service_us);
+        self.times.settle(now);
+    }
+
     /// The recent median time of an answer, without any waiting in the door; zero while unknown.
     #[must_use]
     pub fn service_time(&self) -> Duration {

@@ -1,12 +1,10 @@
 //! Requests of one worker that wait for a place at one pool, and who of them is next.
 //!
 //! Strictly the more important class first; within a class the flows take turns (`queue::lane`).
-//! A line is short: what waits longer than a request takes to serve is better refused at once. So
-//! it holds twice what may be in flight, or more where service takes hardly any time, and its time limits are short while it stands
-//! (`queue::delay`): half a median service time, 20 to 50 ms, but for pools of few places as long
-//! as two of them take to become free. While the limit is only a first guess, it may be far too low
-//! for a door that starts under its usual load, so more may wait, for longer. Who waits with more than others gives way when it is full:
-//! the newest of the longest flow of the least important class, never the arrival of a shorter one.
+//! A line is short: what waits longer than a request takes to serve is better refused at once
+//! (`queue::limits`). Who waits with more than others gives way when it is full: the newest of the longest flow of the least important class, never the arrival of a shorter one.
+//! A burst after a calm time is held back instead of refused, and served with what all others leave
+//! (`queue::held`).
 //! Invariants: a line never holds more than its number and its bytes allow; each token that was
 //! put in comes out exactly once, by [`Line::next`] or [`Line::leave`].
 
@@ -17,29 +15,22 @@ use std::time::Duration;
 use model::configuration::Class;
 use model::{Reason, Timestamp};
 
-use crate::gate::{Carried, Gate, Pass};
+use crate::gate::{Carried, Gate, HELD, Pass};
 
 mod delay;
+mod held;
 mod lane;
+mod limits;
 #[cfg(test)]
 mod tests;
 
 use delay::Departure;
+use held::Held;
 use lane::Lane;
+use limits::Limits;
 
-/// The fewest requests of all workers that may wait at a pool.
-const WAITING_MIN: u32 = 16;
-/// The same while the limit is only a first guess, and how long they may wait then.
-const WAITING_MIN_GUESSING: u32 = 256;
-const WAIT_GUESSING: Duration = Duration::from_millis(200);
-/// The fewest that may wait at one worker where service takes hardly any time: that so many
-/// connections ask without a pause is no overload.
-const WAITING_MIN_FAST: u32 = 256;
 /// Bytes that the requests of one line may hold.
 const BYTES_MAX: u64 = 8 << 20;
-/// The range of the time limit while a line stands. With 5 ms as the least, a machine that is busy
-/// is late by as much, and 32 connections that ask without a pause were refused answers of 3 ms.
-const WAIT_SHORT: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(50));
 /// How often all waiting requests are looked at for those whose time is over.
 const SWEEP: Duration = Duration::from_millis(4);
 /// A line that nobody looked at for longer stood still with its worker, and with all that would have
@@ -81,6 +72,8 @@ pub(crate) struct Arrival {
     pub(crate) class: Class,
     pub(crate) flow: u64,
     pub(crate) bytes: u64,
+    /// Nothing was served on its connection before.
+    pub(crate) newcomer: bool,
     pub(crate) deadline: Option<Timestamp>,
     /// Goes on to its pass.
     pub(crate) carried: Option<Carried>,
@@ -96,6 +89,8 @@ pub struct Line<T> {
     waiting: BTreeMap<u64, Waiting<T>>,
     bytes: u64,
     ticket: u64,
+    /// Those of `waiting` that stand in no lane.
+    held: Held,
     /// What gave way or was too late, until it is called.
     refused: VecDeque<(T, Reason, Duration)>,
     swept: Timestamp,
@@ -109,16 +104,13 @@ struct Waiting<T> {
     since: Timestamp,
     /// For how long its worker stood still meanwhile.
     stood: Duration,
+    /// Whether it is held back.
+    held: bool,
     token: T,
 }
 
-/// The time limits of this moment.
-#[derive(Clone, Copy, Debug)]
-struct Limits {
-    service: Duration,
-    short: Duration,
-    long: Duration,
-}
+/// Whose turn it is in which lane, or `None` for who is held back; and its ticket.
+type First = (Option<(usize, u64)>, u64);
 
 impl<T> Line<T> {
     /// The line of a worker at the gate of a pool.
@@ -131,6 +123,7 @@ impl<T> Line<T> {
             waiting: BTreeMap::new(),
             bytes: 0,
             ticket: 0,
+            held: Held::default(),
             refused: VecDeque::new(),
             swept: Timestamp::ZERO,
             leaving_since: None,
@@ -150,16 +143,21 @@ impl<T> Line<T> {
         if let Some((token, reason, waited)) = self.refused.pop_front() {
             return Some(Called::Refuse { token, reason, waited });
         }
-        let ((class, flow, ticket), limits) = (first?, limits?);
+        let ((turn, ticket), limits) = (first?, limits?);
         if self.leaves_place(now) {
             return None;
         }
         let carried = &mut self.waiting.get_mut(&ticket)?.arrival.carried;
         let pass = self.gate.enter(carried, now)?;
         self.leaving_since = None;
-        self.gate.shared.board.served(self.worker);
         let (waiting, waited) = self.take_out(ticket, Departure::Served, limits.short, now)?;
-        self.lanes[class].end_turn(flow);
+        match turn {
+            Some((class, flow)) => {
+                self.gate.shared.board.served(self.worker);
+                self.lanes[class].end_turn(flow);
+            }
+            None => self.gate.shared.board.serve_held(),
+        }
         Some(Called::Serve { token: waiting.token, pass, waited })
     }
 
@@ -201,44 +199,37 @@ impl<T> Line<T> {
         token: impl FnOnce() -> T,
         now: Timestamp,
     ) -> Result<Ticket, Reason> {
-        while self.is_full(arrival.bytes) {
+        let mut held = false;
+        while !held && self.is_full(arrival.bytes) {
             if !self.make_room(&arrival, now) {
-                self.count_refused(&arrival, now);
-                return Err(Reason::QueueFull);
+                held = self.holds_back(&arrival, now);
+                self.count_unplaced(&arrival, held, now);
+                if !held {
+                    self.held.refused(now);
+                    return Err(Reason::QueueFull);
+                }
             }
         }
-        let (class, flow) = (arrival.class, arrival.flow);
-        let flows = self.flows();
         self.ticket += 1;
-        self.bytes += arrival.bytes;
+        let waiting = Waiting { arrival, since: now, stood: Duration::ZERO, held, token: token() };
+        if held {
+            self.hold_back(self.ticket, waiting, now);
+            return Ok(Ticket(self.ticket));
+        }
+        let (class, flow) = (waiting.arrival.class, waiting.arrival.flow);
+        let flows = self.flows();
+        self.bytes += waiting.arrival.bytes;
         self.lanes[class.index()].push(flow, self.ticket);
-        let waiting = Waiting { arrival, since: now, stood: Duration::ZERO, token: token() };
         self.waiting.insert(self.ticket, waiting);
         let board = &self.gate.shared.board;
-        board.joined(self.worker, class);
+        board.joined(self.worker, class.index());
         board.flows_changed(self.worker, flows, self.flows());
         Ok(Ticket(self.ticket))
     }
 
-    /// Requests that may wait here.
-    fn capacity(&self) -> usize {
-        let limit = self.gate.limit().unwrap_or_else(|| self.gate.in_flight());
-        let least = if self.gate.is_guessing() { WAITING_MIN_GUESSING } else { WAITING_MIN };
-        let workers = u32::try_from(self.gate.shared.board.workers().max(1)).unwrap_or(u32::MAX);
-        let own = limit.saturating_mul(2).max(least).div_ceil(workers);
-        let own = if self.is_fast() { own.max(WAITING_MIN_FAST) } else { own };
-        usize::try_from(own).unwrap_or(usize::MAX)
-    }
-
-    /// Whether the turn of many who wait comes soon.
-    fn is_fast(&self) -> bool {
-        let Limits { service, short, .. } = self.limits();
-        !service.is_zero() && service * 2 <= short
-    }
-
     fn is_full(&self, bytes: u64) -> bool {
         let capacity = self.capacity();
-        self.waiting.len() >= capacity
+        self.waiting.len() - self.held.len() >= capacity
             || self.refused.len() >= capacity
             || self.bytes.saturating_add(bytes) > BYTES_MAX
     }
@@ -265,16 +256,19 @@ impl<T> Line<T> {
         true
     }
 
-    /// The first of the most important class; whoever stands before it but is too late is refused.
-    fn first_in_time(&mut self, limits: &Limits, now: Timestamp) -> Option<(usize, u64, u64)> {
+    /// The first of the most important class, with its class and flow, then who is held back;
+    /// whoever stands before it but is too late is refused.
+    fn first_in_time(&mut self, limits: &Limits, now: Timestamp) -> Option<First> {
         loop {
-            let class = self.lanes.iter().position(|lane| !lane.is_empty())?;
+            let Some(class) = self.lanes.iter().position(|lane| !lane.is_empty()) else {
+                return self.first_held(limits, now);
+            };
             let lane = &self.lanes[class];
             let (flow, ticket) = lane.next()?;
             let wait_max = self.limit(lane, lane.length(flow), limits);
             let waiting = self.waiting.get(&ticket)?;
             let Some(reason) = waiting.over(wait_max, limits.service, now) else {
-                return Some((class, flow, ticket));
+                return Some((Some((class, flow)), ticket));
             };
             self.refuse(ticket, reason, limits.short, now);
         }
@@ -333,6 +327,16 @@ impl<T> Line<T> {
                 over.extend(reason.map(|reason| (ticket, reason)));
             }
         }
+        let burst_wait_max = self.gate.burst_wait_max();
+        for ticket in self.held.tickets() {
+            let waiting = self.waiting.get(&ticket);
+            let reason = waiting.and_then(|w| w.over(burst_wait_max, limits.service, now));
+            over.extend(reason.map(|reason| (ticket, reason)));
+        }
+        let board = &self.gate.shared.board;
+        let held = (board.held(), board.served_held());
+        let surplus = self.held.surplus(burst_wait_max, held, now);
+        over.extend(surplus.into_iter().map(|ticket| (ticket, Reason::QueueTimeout)));
         // In the order of arrival, whatever lane they are of.
         over.sort_unstable_by_key(|(ticket, _)| *ticket);
         for (ticket, reason) in over {
@@ -340,48 +344,32 @@ impl<T> Line<T> {
         }
     }
 
-    /// How long a request may wait whose flow has so many waiting.
-    fn limit(&self, lane: &Lane, length: usize, limits: &Limits) -> Duration {
-        let overloaded = if length == 1 {
-            lane.thin_delay.is_overloaded() || self.gate.shared.level.sheds()
-        } else {
-            lane.thick_delay.is_overloaded()
-        };
-        if overloaded { limits.short } else { limits.long }
-    }
-
-    fn limits(&self) -> Limits {
-        let service = self.gate.service_time();
-        let long = self.gate.wait_max();
-        if self.gate.is_guessing() {
-            let long = long.max(WAIT_GUESSING);
-            return Limits { service, short: long, long };
-        }
-        if service.is_zero() {
-            // Nothing is known yet.
-            return Limits { service, short: WAIT_SHORT.1.min(long), long };
-        }
-        let places = self.gate.limit().unwrap_or(1).max(1);
-        // Two places become free in this time, unless there is only one.
-        let two_places = (service * 2 / places).min(service);
-        let short = (service / 2).clamp(WAIT_SHORT.0, WAIT_SHORT.1).max(two_places).min(long);
-        Limits { service, short, long }
-    }
-
+    /// Refuses a request, or holds it back if all that it lacks is a place.
     fn refuse(&mut self, ticket: u64, reason: Reason, short: Duration, now: Timestamp) {
+        if reason != Reason::TooLate {
+            let waiting = self.waiting.get(&ticket).filter(|waiting| !waiting.held);
+            if waiting.is_some_and(|waiting| self.holds_back(&waiting.arrival, now)) {
+                if let Some((waiting, thin)) = self.forget(ticket) {
+                    self.count_departure(&waiting, thin, (Departure::Refused, short), now);
+                    self.hold_back(ticket, Waiting { held: true, ..waiting }, now);
+                }
+                return;
+            }
+            self.held.refused(now);
+        }
         if let Some((waiting, waited)) = self.take_out(ticket, Departure::Refused, short, now) {
             self.refused.push_back((waiting.token, reason, waited));
         }
     }
 
-    /// An arrival is refused: it counts as one of its flow that waited for nothing.
-    fn count_refused(&mut self, arrival: &Arrival, now: Timestamp) {
+    /// An arrival finds no place to wait: it counts as one of its flow that waited for nothing.
+    fn count_unplaced(&mut self, arrival: &Arrival, held: bool, now: Timestamp) {
         let short = self.limits().short;
         let lane = &mut self.lanes[arrival.class.index()];
         let thin = lane.length(arrival.flow) == 0;
         let delay = if thin { &mut lane.thin_delay } else { &mut lane.thick_delay };
         delay.left(Departure::Refused, short, short, now);
-        if thin {
+        if thin && !held {
             self.gate.shared.level.refuse();
         }
     }
@@ -397,19 +385,39 @@ impl<T> Line<T> {
     ) -> Option<(Waiting<T>, Duration)> {
         let (waiting, thin) = self.forget(ticket)?;
         let waited = now.since(waiting.since);
-        let lane = &mut self.lanes[waiting.arrival.class.index()];
-        let delay = if thin { &mut lane.thin_delay } else { &mut lane.thick_delay };
-        delay.left(how, waited.saturating_sub(waiting.stood), short, now);
-        if thin && how == Departure::Refused {
-            self.gate.shared.level.refuse();
+        if !waiting.held {
+            self.count_departure(&waiting, thin, (how, short), now);
+            if thin && how == Departure::Refused {
+                self.gate.shared.level.refuse();
+            }
         }
         self.gate.shared.board.waited(waited);
         Some((waiting, waited))
     }
 
-    /// Takes out a request; with it, whether it was the only one of its flow.
+    /// A request left its lane.
+    fn count_departure(
+        &mut self,
+        waiting: &Waiting<T>,
+        thin: bool,
+        (how, short): (Departure, Duration),
+        now: Timestamp,
+    ) {
+        let waited = now.since(waiting.since);
+        let lane = &mut self.lanes[waiting.arrival.class.index()];
+        let delay = if thin { &mut lane.thin_delay } else { &mut lane.thick_delay };
+        delay.left(how, waited.saturating_sub(waiting.stood), short, now);
+    }
+
+    /// Takes out a request; with it, whether it was the only one of its flow in its lane.
     fn forget(&mut self, ticket: u64) -> Option<(Waiting<T>, bool)> {
         let waiting = self.waiting.remove(&ticket)?;
+        if waiting.held {
+            let was_listed = self.held.remove(&waiting.arrival, ticket);
+            debug_assert!(was_listed, "a request that is held back is listed");
+            self.gate.shared.board.left(self.worker, HELD);
+            return Some((waiting, false));
+        }
         let flows = self.flows();
         let lane = &mut self.lanes[waiting.arrival.class.index()];
         let thin = lane.length(waiting.arrival.flow) == 1;
@@ -417,7 +425,7 @@ impl<T> Line<T> {
         debug_assert!(was_listed, "a waiting request stands in its class's lane");
         self.bytes = self.bytes.saturating_sub(waiting.arrival.bytes);
         let board = &self.gate.shared.board;
-        board.left(self.worker, waiting.arrival.class);
+        board.left(self.worker, waiting.arrival.class.index());
         board.flows_changed(self.worker, flows, self.flows());
         Some((waiting, thin))
     }

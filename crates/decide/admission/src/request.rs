@@ -43,6 +43,11 @@ pub trait Request {
     /// Bytes of memory that it holds while it waits.
     fn bytes(&self) -> u64;
 
+    /// Whether nothing was let in on its connection before.
+    fn is_newcomer(&self) -> bool {
+        false
+    }
+
     /// When nobody waits for its answer any more; `None` when that is not known.
     fn deadline(&self) -> Option<Timestamp>;
 

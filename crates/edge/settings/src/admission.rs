@@ -62,6 +62,7 @@ pub(crate) fn of_pool(table: &mut Table<'_>) -> PoolAdmission {
     PoolAdmission {
         adaptive: table.boolean("adaptive", default.adaptive),
         wait_max: table.duration("queue_wait", default.wait_max, WAIT_RANGE),
+        burst_wait_max: table.duration("burst_wait", default.burst_wait_max, WAIT_RANGE),
     }
 }
 

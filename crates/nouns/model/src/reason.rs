@@ -167,6 +167,8 @@ reasons! {
     UnknownServerName = "unknown_server_name", 421, Client, false, "destination_not_found", "No server serves this TLS server name.";
     /// Nothing was sent over a passed-on connection for longer than it may be idle.
     IdleTimeout = "idle_timeout", 408, Client, true, "connection_timeout", "The connection was idle for too long.";
+    /// A stream of HTTP/2 was refused before it was a request: malformed, one too many, or too late.
+    StreamRefused = "stream_refused", 400, Client, false, "http_request_error", "The stream was refused below HTTP.";
     /// The door is shutting down.
     Draining = "draining", 503, Door, true, "proxy_internal_response", "This server is shutting down; try again.";
     /// A defect in the door.

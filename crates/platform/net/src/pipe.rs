@@ -25,11 +25,18 @@ const FIRST_BYTES: usize = 1024;
 
 /// One end of a pipe.
 pub struct End {
-    /// What the other end has written.
-    incoming: Rc<RefCell<Half>>,
-    outgoing: Rc<RefCell<Half>>,
+    pipe: Rc<Pipe>,
+    /// Which of the two it is.
+    is_one: bool,
     /// Who serves the other end, until it is done.
     driven: Option<Pin<Box<dyn Future<Output = ()>>>>,
+}
+
+/// Both directions.
+#[derive(Debug, Default)]
+struct Pipe {
+    to_one: RefCell<Half>,
+    to_other: RefCell<Half>,
 }
 
 /// One direction.
@@ -59,11 +66,9 @@ enum State {
 /// Two ends: what is written to one is read at the other.
 #[must_use]
 pub fn pipe() -> (End, End) {
-    let (one, other) = (Rc::default(), Rc::default());
-    (
-        End { incoming: Rc::clone(&one), outgoing: Rc::clone(&other), driven: None },
-        End { incoming: other, outgoing: one, driven: None },
-    )
+    let pipe = Rc::<Pipe>::default();
+    let one = End { pipe: Rc::clone(&pipe), is_one: true, driven: None };
+    (one, End { pipe, is_one: false, driven: None })
 }
 
 impl Half {
@@ -98,13 +103,26 @@ impl Half {
 }
 
 impl End {
-    /// Polls `other`, which serves the other end, whenever something is read or flushed here, and
+    /// What the other end has written.
+    fn incoming(&self) -> &RefCell<Half> {
+        if self.is_one { &self.pipe.to_one } else { &self.pipe.to_other }
+    }
+
+    fn outgoing(&self) -> &RefCell<Half> {
+        if self.is_one { &self.pipe.to_other } else { &self.pipe.to_one }
+    }
+
+    /// Polls what `other` makes, which serves the other end, whenever something is read or flushed here, and
     /// when there is no room to write: what it does for one exchange is not worth a task. It is
     /// dropped with this end. What is written here is to be flushed.
     #[must_use]
-    pub fn drive(self, other: impl Future<Output = ()> + 'static) -> Self {
+    #[inline]
+    pub fn drive<F: Future<Output = ()> + 'static>(self, other: impl FnOnce() -> F) -> Self {
         let mut this = self;
-        this.driven = Some(Box::pin(other));
+        // It is made where it stays: it is large, and most of it is room for later.
+        let place = Box::<F>::new_uninit();
+        let driven = Box::write(place, other());
+        this.driven = Some(Box::into_pin(driven));
         this
     }
 
@@ -119,7 +137,7 @@ impl End {
     /// Ready once nothing will be read here any more because the other end was reset or dropped.
     /// Bytes that are there do not count.
     pub fn poll_reset(&mut self, context: &mut Context<'_>) -> Poll<()> {
-        let mut half = self.incoming.borrow_mut();
+        let mut half = self.incoming().borrow_mut();
         if half.state == State::Reset {
             return Poll::Ready(());
         }
@@ -129,7 +147,7 @@ impl End {
 
     /// Lets the other end read an error after what was written, and takes nothing more from it.
     pub fn reset(&mut self) {
-        self.outgoing.borrow_mut().close(State::Reset);
+        self.outgoing().borrow_mut().close(State::Reset);
         self.stop_reading();
     }
 
@@ -138,7 +156,7 @@ impl End {
     /// # Errors
     /// When the other end went without saying that nothing follows.
     pub fn poll_take(&mut self, context: &mut Context<'_>) -> Poll<io::Result<Vec<u8>>> {
-        let mut half = self.incoming.borrow_mut();
+        let mut half = self.incoming().borrow_mut();
         if half.left() > 0 {
             let read = std::mem::take(&mut half.read);
             let mut bytes = std::mem::take(&mut half.bytes);
@@ -152,16 +170,16 @@ impl End {
     /// Bytes that can be written now without waiting.
     #[must_use]
     pub fn room(&self) -> usize {
-        BYTES_MAX.saturating_sub(self.outgoing.borrow().left())
+        BYTES_MAX.saturating_sub(self.outgoing().borrow().left())
     }
 
     /// Says that nothing more will be written.
     pub fn finish(&mut self) {
-        self.outgoing.borrow_mut().close(State::Ended);
+        self.outgoing().borrow_mut().close(State::Ended);
     }
 
     fn stop_reading(&mut self) {
-        let mut half = self.incoming.borrow_mut();
+        let mut half = self.incoming().borrow_mut();
         half.deaf = true;
         half.bytes = Vec::new();
         half.read = 0;
@@ -172,15 +190,15 @@ impl End {
 impl std::fmt::Debug for End {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("End")
-            .field("incoming", &self.incoming)
-            .field("outgoing", &self.outgoing)
+            .field("incoming", self.incoming())
+            .field("outgoing", self.outgoing())
             .finish_non_exhaustive()
     }
 }
 
 impl Drop for End {
     fn drop(&mut self) {
-        self.outgoing.borrow_mut().close(State::Reset);
+        self.outgoing().borrow_mut().close(State::Reset);
         self.stop_reading();
     }
 }
@@ -189,10 +207,10 @@ impl Socket for End {
     fn poll_read(&mut self, context: &mut Context<'_>, into: &mut [u8]) -> Poll<io::Result<usize>> {
         if self.driven.is_some() {
             // Nobody is to be woken who looks for himself right after this.
-            self.incoming.borrow_mut().reader = None;
+            self.incoming().borrow_mut().reader = None;
             self.poll_driven(context);
         }
-        let mut half = self.incoming.borrow_mut();
+        let mut half = self.incoming().borrow_mut();
         let count = half.left().min(into.len());
         if count > 0 {
             let from = half.read;
@@ -220,7 +238,7 @@ impl Socket for End {
         if self.driven.is_some() && self.room() == 0 {
             self.poll_driven(context);
         }
-        let mut half = self.outgoing.borrow_mut();
+        let mut half = self.outgoing().borrow_mut();
         if half.deaf || half.state != State::Open {
             return Poll::Ready(Err(io::ErrorKind::BrokenPipe.into()));
         }

@@ -90,16 +90,18 @@ pub(crate) async fn admit<'a>(
         let token = || Rc::clone(seat.insert(Rc::<Seat>::default()));
         view.live.admission.enter((&asking, checked), line.as_deref_mut(), token, now)
     };
-    match (verdict, queue, seat) {
-        (Verdict::Serve(pass), _, _) => Ok(Place::new(pass, queue)),
-        (Verdict::Refuse(refusal), _, _) => Err(refusal.into()),
+    let place = match (verdict, queue, seat) {
+        (Verdict::Serve(pass), _, _) => Place::new(pass, queue),
+        (Verdict::Refuse(refusal), _, _) => return Err(refusal.into()),
         (Verdict::Wait(ticket), Some(queue), Some(seat)) => {
             let (called, waited) = Waiting::new(queue, seat, ticket).called(client, now).await;
             exchange.phases.waited = Some(waited.unwrap_or_else(|| clock::now().since(now)));
-            called.map_err(|reason| Refusal::because(reason).into())
+            called.map_err(Refusal::because)?
         }
-        (Verdict::Wait(_), _, _) => Err(Refusal::because(Reason::Internal).into()),
-    }
+        (Verdict::Wait(_), _, _) => return Err(Refusal::because(Reason::Internal).into()),
+    };
+    client.origin.is_known.set(true);
+    Ok(place)
 }
 
 /// How important the request is taken to be; for the log.
@@ -221,6 +223,10 @@ impl admission::Request for Asking<'_> {
     fn bytes(&self) -> u64 {
         let held = self.client.buffer.as_ref().map_or(0, |buffer| buffer.bounds().1);
         (held + size_of::<Exchange>()) as u64
+    }
+
+    fn is_newcomer(&self) -> bool {
+        !self.client.origin.is_known.get()
     }
 
     fn deadline(&self) -> Option<Timestamp> {

@@ -292,7 +292,12 @@ fn brotli(
         let mut count = 0;
         let encoded = state.take_output(&mut count);
         out.extend_from_slice(encoded.get(..count).unwrap_or_default());
-        let done = then != Then::End || state.is_finished();
+        let done = match then {
+            Then::GoOn => true,
+            // It does not get to what it has just taken in while output waits to be taken.
+            Then::Flush => count == 0,
+            Then::End => state.is_finished(),
+        };
         if left == 0 && done && !state.has_more_output() {
             return Ok(());
         }

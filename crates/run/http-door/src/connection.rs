@@ -45,6 +45,10 @@ pub(crate) struct Origin {
     pub(crate) session: Option<Rc<Session>>,
     /// The number of the listener's terms on which it was let in last.
     terms: Cell<u64>,
+    /// Whether it was let in when that was last asked.
+    is_trusted: Cell<bool>,
+    /// Whether a request on it was let in.
+    pub(crate) is_known: Cell<bool>,
 }
 
 impl Origin {
@@ -60,6 +64,8 @@ impl Origin {
             tls,
             session: None,
             terms: Cell::new(0),
+            is_trusted: Cell::new(true),
+            is_known: Cell::new(false),
         }
     }
 
@@ -77,13 +83,19 @@ impl Origin {
             return true;
         }
         let is_admitted = listener.admits(stream);
+        let was_admitted = self.is_trusted.replace(is_admitted);
         if is_admitted {
             self.terms.set(terms);
-        } else {
+        } else if was_admitted {
             let (peer, known) = (self.peer, self.certificate().map(ClientCertificate::words));
             tracing::info!(%peer, known, "a client's certificate counts no more: it is asked to leave");
         }
         is_admitted
+    }
+
+    /// What [`Origin::is_admitted`] said last.
+    pub(crate) fn is_trusted(&self) -> bool {
+        self.is_trusted.get()
     }
 
     /// The certificate that the peer showed, if it showed one.

@@ -156,6 +156,13 @@ impl Identities {
         }
     }
 
+    /// The client at the other end of a connection of which nothing is read: by its certificate's
+    /// names, or else by its address.
+    pub(crate) fn of_connection(&self, names: &[String], address: IpAddr) -> Option<usize> {
+        let of_certificate = names.iter().find_map(|name| self.certificates.get(name.as_str()));
+        of_certificate.copied().or_else(|| self.of_address(address))
+    }
+
     fn of_certificate(&self, names: &[String], known: &mut Known) -> Option<usize> {
         if self.certificates.is_empty() || names.is_empty() {
             return None;

@@ -5,15 +5,17 @@ use std::io::Write as _;
 use std::net::IpAddr;
 
 use http_wire::{HeaderKind, RequestHead, Span, Version};
+use model::Reason;
 use model::configuration::{Action, Balance, HashKey, Listener};
 use net::clock;
 use telemetry::{AccessRecord, ForwardedRequest, Phases, TlsFacts};
 
 use crate::admit;
-use crate::connection::Client;
+use crate::connection::{Client, Origin};
 use crate::exchange::{Ended, Exchange};
 use crate::serve::head_bytes;
 use crate::session::Session;
+use crate::tcp;
 use crate::view::View;
 use crate::worker::Worker;
 
@@ -75,6 +77,19 @@ pub(crate) fn access(
             .and_then(|parent| Some(parent.split('-').nth(1)?.to_owned())),
         configuration: view.live.configuration.version.clone(),
     });
+}
+
+/// A stream of HTTP/2 was refused before it was a request. All that is known of it is who sent it; a
+/// client can send many, so only so many are written down.
+pub(crate) fn stream_refused(worker: &Worker, origin: &Origin) {
+    let Some(log) =
+        worker.shared.log.as_ref().filter(|_| worker.notes.may_write(worker.wheel.ticks()))
+    else {
+        return;
+    };
+    let reason = Some(Reason::StreamRefused);
+    let bare = tcp::bare(worker, &worker.view(), origin);
+    log.record(AccessRecord { protocol: "HTTP/2", reason, ..bare });
 }
 
 /// Offers a request that was forwarded to the recorder.

@@ -7,6 +7,9 @@
 //! waits as long as `queue_wait` says. A connection that could not be opened is tried at another
 //! server; from then on it can only be passed on or cut.
 //!
+//! Who is registered by a network or by a certificate, and switched off, is turned away, and cut if
+//! it was let in before.
+//!
 //! Invariant: a connection is counted out and logged once, however it ends ([`Visit`]).
 
 pub(crate) mod hello;
@@ -35,11 +38,12 @@ use crate::half::Half;
 use crate::live::LivePool;
 use crate::pump::Side;
 use crate::record::hash_address;
+use crate::standing::Standing;
 use crate::upstream::{self, Opening};
 use crate::view::{ServerView, View};
 use crate::worker::{ListenerCell, Worker};
 
-pub(crate) use record::refused;
+pub(crate) use record::{bare, refused};
 
 /// What stands for a server's latency: the same for all, so that latency-aware balancing goes by
 /// open connections alone. How long the connection took to open says nothing about the rest of it.
@@ -51,7 +55,8 @@ struct Visit {
     worker: Rc<Worker>,
     view: Rc<View>,
     metrics: Arc<TcpShard>,
-    origin: Origin,
+    origin: Rc<Origin>,
+    standing: Standing,
     deadline: Deadline,
     began: Timestamp,
     server_name: Option<String>,
@@ -84,20 +89,42 @@ pub(crate) async fn serve(
         // The listener was taken away, or became another, in this moment.
         return refused(&worker, &origin, Reason::Draining);
     };
-    let mut visit = Visit::new(&worker, &view, Arc::clone(metrics), origin);
+    let origin = Rc::new(origin);
+    let standing = standing(&worker, &listener, &origin, &view);
+    let mut visit = Visit::new((&worker, &view), Arc::clone(metrics), origin, standing);
     let hello_time = settings.timeouts.handshake;
     let walked = visit.walk(&mut stream, &forward, hello_time).await;
     visit.reason = walked.err();
 }
 
+/// Who is at the other end, as far as that is known without anything it says.
+fn standing(
+    worker: &Rc<Worker>,
+    listener: &Rc<ListenerCell>,
+    origin: &Rc<Origin>,
+    view: &View,
+) -> Standing {
+    let names = origin.certificate().map_or(&[][..], |shown| &shown.names);
+    let address = origin.peer.ip().to_canonical();
+    let identities = view.live.identities.as_ref();
+    let client = identities.and_then(|identities| identities.of_connection(names, address));
+    Standing::new(worker, (listener, origin), client, view)
+}
+
 impl Visit {
-    fn new(worker: &Rc<Worker>, view: &Rc<View>, metrics: Arc<TcpShard>, origin: Origin) -> Self {
+    fn new(
+        (worker, view): (&Rc<Worker>, &Rc<View>),
+        metrics: Arc<TcpShard>,
+        origin: Rc<Origin>,
+        standing: Standing,
+    ) -> Self {
         metrics.opened();
         Self {
             worker: Rc::clone(worker),
             view: Rc::clone(view),
             metrics,
             origin,
+            standing,
             deadline: worker.wheel.deadline(),
             began: clock::now(),
             server_name: None,
@@ -121,6 +148,7 @@ impl Visit {
         if self.worker.account.is_full() {
             return Err(Reason::BuffersFull);
         }
+        self.standing.look(stream)?;
         let mut first = None;
         if !forward.sni.is_empty() {
             let worker = Rc::clone(&self.worker);
@@ -272,6 +300,7 @@ impl Visit {
         self.deadline.set(idle_time);
         std::future::poll_fn(|context| {
             loop {
+                self.standing.look(client)?;
                 let up_done = up.poll(context, (client, &mut server), &worker.buffers);
                 let down_done = down.poll(context, (&mut server, client), &worker.buffers);
                 self.count(up.bytes, down.bytes);

@@ -2,7 +2,7 @@
 //!
 //! What the client sent behind its request reaches the server only now, when the server has
 //! agreed to the new protocol (CVE-2026-2833, RFC 9931). Buffers are lent only while they hold
-//! bytes, so an idle WebSocket costs two sockets and a task.
+//! bytes, so an idle WebSocket costs two sockets and a task. It ends when its client may not go on.
 
 use std::rc::Rc;
 use std::task::Poll;
@@ -17,6 +17,7 @@ use crate::exchange::{Ended, Exchange};
 use crate::half::Half;
 use crate::heads;
 use crate::pump::Side;
+use crate::standing::Standing;
 use crate::treated::{self, Kind};
 use crate::upstream::ServerConnection;
 
@@ -57,10 +58,15 @@ pub(crate) async fn run(
     exchange.deadline.limit(None);
     exchange.deadline.set(idle_time);
     let deadline = &exchange.deadline;
+    let from = (&client.listener, &client.origin);
+    let mut standing = Standing::new(attempt.worker, from, exchange.client, attempt.view);
+    let broken = |_side: Side| Reason::ClientClosed;
     let pass = std::future::poll_fn(|context| {
         loop {
-            let up_done = up.poll(context, (&mut client.stream, &mut server.stream), pool)?;
-            let down_done = down.poll(context, (&mut server.stream, &mut client.stream), pool)?;
+            standing.look(&client.stream)?;
+            let up_done = up.poll(context, (&mut client.stream, &mut server.stream), pool);
+            let down_done = down.poll(context, (&mut server.stream, &mut client.stream), pool);
+            let (up_done, down_done) = (up_done.map_err(broken)?, down_done.map_err(broken)?);
             if up_done && down_done {
                 return Poll::Ready(Ok(()));
             }
@@ -71,12 +77,12 @@ pub(crate) async fn run(
             return deadline.poll(context).map(|_elapsed| Ok(()));
         }
     });
-    let result: Result<(), Side> = pass.await;
+    let result: Result<(), Reason> = pass.await;
     tracing::trace!(?result, "tunnel ended");
     ended.at = clock::now();
     ended.bytes_in = up.bytes;
     ended.bytes_out = down.bytes;
-    ended.reason = result.err().map(|_side| Reason::ClientClosed);
+    ended.reason = result.err();
     ended
 }
 

@@ -186,7 +186,7 @@ impl<'a> Waiting<'a> {
     /// Waits from `now` until it is called, or refused, or the client has left. Says how long it
     /// waited, if it did to its end.
     ///
-    /// A door that drains lets it wait on: the line's own limits are far below the drain time.
+    /// A door that drains lets it wait on: the line's own limits are far below the usual drain time.
     pub(crate) async fn called(
         self,
         client: &mut Client,

@@ -35,6 +35,8 @@ use crate::exchange::Exchange;
 use crate::idle::IdleClients;
 use crate::leases::Leases;
 use crate::live::{Live, LiveListener};
+use crate::notes::Notes;
+use crate::standing::Standings;
 use crate::token;
 pub use crate::trial::Candidate;
 use crate::trial::Trial;
@@ -219,6 +221,8 @@ pub(crate) struct Worker {
     queues: RefCell<Vec<Weak<Queue>>>,
     pub(crate) dice: RefCell<Dice>,
     view: RefCell<Rc<View>>,
+    pub(crate) standings: Standings,
+    pub(crate) notes: Notes,
     trial: RefCell<Option<Trial>>,
     #[expect(clippy::vec_box, reason = "lent as they are, never moved out of their place")]
     exchanges: RefCell<Vec<Box<Exchange>>>,
@@ -273,6 +277,8 @@ impl Worker {
             queues,
             dice: RefCell::new(Dice::new(random.u64(..))),
             view: RefCell::new(Rc::new(view)),
+            standings: Standings::default(),
+            notes: Notes::default(),
             trial: RefCell::new(None),
             exchanges: RefCell::new(Vec::with_capacity(STOCK_MAX)),
             idle,
@@ -302,6 +308,7 @@ impl Worker {
                     let now = clock::now();
                     self.wheel.advance(now);
                     self.call(now);
+                    self.notice_switches();
                     if now.since(swept) >= Duration::from_secs(1) {
                         swept = now;
                         self.sweep(now);
@@ -346,8 +353,17 @@ impl Worker {
         self.trial.borrow_mut().take_if(|trial| Arc::ptr_eq(&trial.candidate.live, &live));
         self.serve(live);
         // Connections of a listener that is gone, or that trusts their clients no more, look up
-        // and end when they are idle.
+        // and end when they are idle, or have no end of their own.
+        self.standings.changed();
         self.wheel.wake_all();
+    }
+
+    /// Connections without an end of their own look up when clients were switched off.
+    fn notice_switches(&self) {
+        let switched = self.view.borrow().live.admission.clients().switched();
+        if self.standings.switched(switched) {
+            self.wheel.wake_all();
+        }
     }
 
     /// Begins, replaces or ends a trial. Requests in flight end in the arm they began in.

@@ -152,8 +152,12 @@ impl ChunkDecoder {
         while self.state != State::Finished {
             let Some(&byte) = bytes.get(read) else { break };
             if self.state != State::Data {
-                read += 1;
-                self.state = match self.step(byte) {
+                let (count, stepped) = match self.trailer_text(bytes, read) {
+                    [] => (1, self.step(byte)),
+                    text => (text.len(), self.keep_trailer(text)),
+                };
+                read += count;
+                self.state = match stepped {
                     Ok(state) => state,
                     Err(reason) => {
                         self.state = State::Failed(reason);
@@ -270,15 +274,27 @@ impl ChunkDecoder {
             (State::TrailerLineFeed, b'\n') => self.end_trailer_line(),
             (State::TrailerLineFeed, _) | (_, b'\n') => Err(Reason::BadTrailer),
             (_, b'\r') => Ok(State::TrailerLineFeed),
-            _ => {
-                // Two more for the line end, which is kept too.
-                if self.trailers.len() + 3 > self.limits.trailer_bytes_max {
-                    return Err(Reason::BadTrailer);
-                }
-                self.trailers.push(byte);
-                Ok(State::Trailer)
-            }
+            _ => self.keep_trailer(&[byte]),
         }
+    }
+
+    /// What of a trailer line begins here, up to its end: it is taken at once, and not byte by byte.
+    fn trailer_text<'a>(&self, bytes: &'a [u8], start: usize) -> &'a [u8] {
+        if self.state != State::Trailer {
+            return &[];
+        }
+        let rest = bytes.get(start..).unwrap_or_default();
+        let end = memchr::memchr2(b'\r', b'\n', rest).unwrap_or(rest.len());
+        rest.get(..end).unwrap_or_default()
+    }
+
+    fn keep_trailer(&mut self, text: &[u8]) -> Result<State, Reason> {
+        // Two more for the line end, which is kept too.
+        if self.trailers.len() + text.len() + 2 > self.limits.trailer_bytes_max {
+            return Err(Reason::BadTrailer);
+        }
+        self.trailers.extend_from_slice(text);
+        Ok(State::Trailer)
     }
 
     fn end_trailer_line(&mut self) -> Result<State, Reason> {

@@ -90,6 +90,7 @@ pub(crate) fn collect(
     headers: &mut Vec<Header>,
 ) -> Result<Summary, Reason> {
     let mut summary = Summary::default();
+    headers.reserve(parsed.len());
     for field in parsed {
         let name = Span::locate(field.name.as_bytes(), head);
         // httparse takes a bare LF for a line end, even when no scanner ran before.

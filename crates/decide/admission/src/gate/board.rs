@@ -15,6 +15,8 @@ use std::time::Duration;
 use model::Timestamp;
 use model::configuration::Class;
 
+/// The rank of those who are held back, after that of the least important class.
+pub(crate) const HELD: usize = Class::ALL.len();
 /// One turn of all flows that wait at a worker.
 const TURN: u64 = 1 << 20;
 /// How far a worker may be ahead of another before it leaves a place to it.
@@ -28,6 +30,8 @@ pub(crate) struct Board {
     seats: Vec<Seat>,
     /// Requests that wait at any worker.
     waiting: AtomicU32,
+    /// Of those who were held back, how many were ever served.
+    served_held: AtomicU64,
     waited: AtomicU64,
     waited_us: AtomicU64,
 }
@@ -36,8 +40,8 @@ pub(crate) struct Board {
 #[derive(Debug, Default)]
 #[repr(align(128))]
 struct Seat {
-    /// By class, the most important first.
-    waiting: [AtomicU32; 4],
+    /// By rank: the classes, the most important first, then those who are held back.
+    waiting: [AtomicU32; HELD + 1],
     flows: AtomicU32,
     progress: AtomicU64,
     /// When its queue was last seen to stand, in nanoseconds; 0 when it never was.
@@ -45,8 +49,8 @@ struct Seat {
 }
 
 impl Seat {
-    /// The most important class that waits; `None` when nothing does.
-    fn class(&self) -> Option<usize> {
+    /// The most important rank that waits; `None` when nothing does.
+    fn rank(&self) -> Option<usize> {
         self.waiting.iter().position(|waiting| waiting.load(Relaxed) > 0)
     }
 }
@@ -56,6 +60,7 @@ impl Board {
         Self {
             seats: (0..workers.max(1)).map(|_| Seat::default()).collect(),
             waiting: AtomicU32::new(0),
+            served_held: AtomicU64::new(0),
             waited: AtomicU64::new(0),
             waited_us: AtomicU64::new(0),
         }
@@ -70,22 +75,23 @@ impl Board {
         self.waiting.load(Acquire)
     }
 
-    /// A request begins to wait.
-    pub(crate) fn joined(&self, worker: usize, class: Class) {
+    /// A request of this rank begins to wait: its class's index, or [`HELD`].
+    pub(crate) fn joined(&self, worker: usize, rank: usize) {
         let Some(seat) = self.seats.get(worker) else { return };
-        if seat.class().is_none() {
+        if seat.rank().is_none_or(|rank| rank == HELD) {
             // Who did not wait has saved nothing up, and owes nothing.
-            let others = self.others(worker).map(|(_, seat, _)| seat.progress.load(Relaxed)).min();
+            let others = self.others(worker).filter(|(_, _, rank)| *rank < HELD);
+            let others = others.map(|(_, seat, _)| seat.progress.load(Relaxed)).min();
             seat.progress.fetch_max(others.unwrap_or(0), Relaxed);
         }
-        seat.waiting[class.index()].fetch_add(1, Relaxed);
+        seat.waiting[rank].fetch_add(1, Relaxed);
         self.waiting.fetch_add(1, AcqRel);
     }
 
     /// A request does not wait any more.
-    pub(crate) fn left(&self, worker: usize, class: Class) {
+    pub(crate) fn left(&self, worker: usize, rank: usize) {
         let Some(seat) = self.seats.get(worker) else { return };
-        seat.waiting[class.index()].fetch_sub(1, Relaxed);
+        seat.waiting[rank].fetch_sub(1, Relaxed);
         self.waiting.fetch_sub(1, AcqRel);
     }
 
@@ -104,6 +110,21 @@ impl Board {
         let Some(seat) = self.seats.get(worker) else { return };
         let flows = u64::from(seat.flows.load(Relaxed).max(1));
         seat.progress.fetch_add(TURN / flows, Relaxed);
+    }
+
+    /// One that was held back got its place: that is what others left, and no turn.
+    pub(crate) fn serve_held(&self) {
+        self.served_held.fetch_add(1, Relaxed);
+    }
+
+    /// How many that were held back got a place so far, at any worker.
+    pub(crate) fn served_held(&self) -> u64 {
+        self.served_held.load(Relaxed)
+    }
+
+    /// How many are held back, at all workers.
+    pub(crate) fn held(&self) -> u32 {
+        self.seats.iter().map(|seat| seat.waiting[HELD].load(Relaxed)).sum()
     }
 
     /// A request's wait ended, in whichever way.
@@ -136,26 +157,25 @@ impl Board {
         if self.waiting() == 0 {
             return None;
         }
-        let due = self
-            .others(worker)
-            .min_by_key(|(_, seat, class)| (*class, seat.progress.load(Relaxed)));
+        let due =
+            self.others(worker).min_by_key(|(_, seat, rank)| (*rank, seat.progress.load(Relaxed)));
         due.map(|(other, _, _)| other)
     }
 
     /// Whether this worker should leave a free place to another one.
     pub(crate) fn is_ahead(&self, worker: usize) -> bool {
         let Some(seat) = self.seats.get(worker) else { return false };
-        let Some(own_class) = seat.class() else { return false };
+        let Some(own_rank) = seat.rank() else { return false };
         let progress = seat.progress.load(Relaxed);
-        self.others(worker).any(|(_, other, class)| {
+        self.others(worker).any(|(_, other, rank)| {
             let behind = other.progress.load(Relaxed).saturating_add(AHEAD_MAX) < progress;
-            class < own_class || class == own_class && behind
+            rank < own_rank || rank == own_rank && rank < HELD && behind
         })
     }
 
     fn others(&self, worker: usize) -> impl Iterator<Item = (usize, &Seat, usize)> {
         let seats = self.seats.iter().enumerate().filter(move |(other, _)| *other != worker);
-        seats.filter_map(|(other, seat)| Some((other, seat, seat.class()?)))
+        seats.filter_map(|(other, seat)| Some((other, seat, seat.rank()?)))
     }
 }
 
@@ -167,11 +187,12 @@ mod tests {
     /// at worker 1. Expected: who is ahead after each, as worker numbers.
     fn check(script: &str, expected: &[&str]) {
         let board = Board::new(3);
-        let class = |word: &str| match word.as_bytes()[2] {
-            b'c' => Class::Critical,
-            b'i' => Class::Important,
-            b'n' => Class::Normal,
-            _ => Class::Bulk,
+        let rank = |word: &str| match word.as_bytes()[2] {
+            b'c' => Class::Critical.index(),
+            b'i' => Class::Important.index(),
+            b'n' => Class::Normal.index(),
+            b'b' => Class::Bulk.index(),
+            _ => HELD,
         };
         let seen: Vec<String> = script
             .split(' ')
@@ -179,12 +200,12 @@ mod tests {
                 let worker = usize::from(word.as_bytes()[1] - b'0');
                 match word.as_bytes()[0] {
                     b'J' => {
-                        board.joined(worker, class(word));
+                        board.joined(worker, rank(word));
                         board.flows_changed(worker, 0, 1);
                     }
                     _ => {
                         board.served(worker);
-                        board.left(worker, class(word));
+                        board.left(worker, rank(word));
                         board.flows_changed(worker, 1, 0);
                     }
                 }
@@ -199,6 +220,7 @@ mod tests {
     fn a_worker_leaves_its_place_to_one_with_more_important_requests() {
         check("J0b J1n S1n", &["", "0", ""]);
         check("J0n J1n", &["", ""]);
+        check("J0h J1b J2h", &["", "0", "02"]);
     }
 
     #[test]
@@ -210,10 +232,10 @@ mod tests {
     fn the_due_one_is_rung() {
         let board = Board::new(3);
         assert_eq!(board.most_due_but(0), None);
-        board.joined(0, Class::Critical);
+        board.joined(0, Class::Critical.index());
         assert_eq!((board.most_due_but(0), board.most_due_but(1)), (None, Some(0)));
-        board.joined(2, Class::Normal);
-        board.joined(1, Class::Important);
+        board.joined(2, Class::Normal.index());
+        board.joined(1, Class::Important.index());
         assert_eq!((board.most_due_but(0), board.most_due_but(1)), (Some(1), Some(0)));
     }
 }

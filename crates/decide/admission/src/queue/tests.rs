@@ -1,4 +1,5 @@
-//! The line as a whole, by scripts. The limit is 20, so that of one worker 40 may wait.
+//! The line as a whole, by scripts. The limit is 20, so that of one worker 40 may wait. Nobody is held
+//! back but where a test says so.
 
 use std::net::SocketAddr;
 
@@ -6,14 +7,21 @@ use super::*;
 use crate::tests::{at_ms, pool};
 
 fn gate(workers: usize) -> Arc<Gate> {
+    gate_of(Duration::ZERO, workers)
+}
+
+/// Where requests of a burst wait for so long.
+fn gate_of(burst_wait_max: Duration, workers: usize) -> Arc<Gate> {
     let addresses: [SocketAddr; 1] = ["10.0.0.1:80".parse().unwrap()];
-    let gate = Arc::new(Gate::build(&pool("web"), &addresses, workers, None, at_ms(0)));
+    let mut pool = pool("web");
+    pool.admission.burst_wait_max = burst_wait_max;
+    let gate = Arc::new(Gate::build(&pool, &addresses, workers, None, at_ms(0)));
     gate.assume_found();
     gate
 }
 
 fn arrival(class: Class, flow: u64) -> Arrival {
-    Arrival { class, flow, bytes: 1_000, deadline: None, carried: None }
+    Arrival { class, flow, bytes: 1_000, newcomer: true, deadline: None, carried: None }
 }
 
 /// Takes all places there are.
@@ -40,9 +48,20 @@ fn called(line: &mut Line<String>, passes: &mut Vec<Pass>, now: Timestamp) -> St
 /// nine of them; `+N` N ms pass, in which the worker runs; `-` a place is freed; `?` nothing but a call. Tokens are numbered
 /// from 1. Expected: who was called after each `-` and `?`, by `/`.
 fn check(script: &str, expected: &str) {
-    let gate = gate(1);
-    let mut passes = fill(&gate);
-    let mut line = Line::new(Arc::clone(&gate), 0);
+    check_at(&gate(1), script, expected);
+}
+
+/// As `check`, where requests take 102 ms, so that 195 a second can be served, and those of a burst
+/// wait for up to a second.
+fn check_burst(script: &str, expected: &str) {
+    let gate = gate_of(Duration::from_secs(1), 1);
+    gate.assume_service(100_000, at_ms(0));
+    check_at(&gate, script, expected);
+}
+
+fn check_at(gate: &Arc<Gate>, script: &str, expected: &str) {
+    let mut passes = fill(gate);
+    let mut line = Line::new(Arc::clone(gate), 0);
     let (mut number, mut now, mut seen) = (0, 0, Vec::new());
     for word in script.split(' ') {
         if let Some(ms) = word.strip_prefix('+') {
@@ -101,6 +120,34 @@ fn the_least_important_gives_way() {
     check("nA*39 bB nC ?", "bB40!queue_full");
     check("nA*40 bB", "bB41!queue_full");
     check("nA*40 cB ?", "nA40!queue_full");
+}
+
+#[test]
+fn a_burst_is_held_back_and_served_when_nobody_else_waits() {
+    // The line has its 40 until they have waited for 100 ms.
+    check_burst("nA*43 ? nB - -", "/nB44/nA1");
+    // Then they are held back as well, and the newest of all is first.
+    check_burst("nA*43 +60 ? +60 ? - nB - -", "//nA43/nB44/nA42");
+    check_burst("bA*41 +110 ? cA*41 +110 ? - -", "//cA82/cA81");
+}
+
+#[test]
+fn no_more_of_a_burst_is_held_back_than_can_be_served_in_time() {
+    // 195 in a second, beside the 40 who wait as always.
+    check_burst("nA*236", "nA236!queue_full");
+    let refused = |from, to| {
+        (from..=to).map(|n| format!("nA{n}!queue_timeout")).collect::<Vec<_>>().join(" ")
+    };
+    // Two were served in half a second: at twice that pace three more are in time.
+    check_burst("nA*10 +110 ? - - +510 ?", &format!("/nA10/nA9/{}", refused(1, 5)));
+    // Nothing is left over.
+    check_burst("nA*10 +110 ? +510 ?", &format!("/{}", refused(1, 10)));
+}
+
+#[test]
+fn nobody_is_held_back_where_somebody_was_refused() {
+    check_burst("nA +110 ? +510 ? nB +110 ?", "/nA1!queue_timeout/nB2!queue_timeout");
+    check_burst("nA +110 ? +510 ? +2010 nB +110 ? -", "/nA1!queue_timeout//nB2");
 }
 
 #[test]

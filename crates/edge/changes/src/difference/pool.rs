@@ -49,11 +49,13 @@ pub(super) fn tell(pair: Pair<'_, Pool>, trials_left: &mut usize, lines: &mut Li
     about.field("in flight at one server at most", in_flight_max, &to.in_flight_max, |limit| {
         words::limit(*limit)
     });
-    let PoolAdmission { adaptive, wait_max } = admission;
+    let PoolAdmission { adaptive, wait_max, burst_wait_max } = admission;
     about.field("limit found by measuring", adaptive, &to.admission.adaptive, |on| {
         words::switch(*on)
     });
     about.field("longest wait for a place", wait_max, &to.admission.wait_max, words::duration);
+    let burst_wait = &to.admission.burst_wait_max;
+    about.field("longest wait of a burst", burst_wait_max, burst_wait, words::duration);
     tell_timeouts(timeouts, &to.timeouts, &mut about);
     tell_retries(retries, &to.retries, &mut about);
     tell_ejection(ejection, &to.ejection, &mut about);

@@ -163,6 +163,7 @@ fn of_admission() {
     check(&[
         |to| to.pools[0].admission.adaptive = false,
         |to| to.pools[0].admission.wait_max = HOUR,
+        |to| to.pools[0].admission.burst_wait_max = HOUR,
         |to| to.routes[0].class = Some(Class::Critical),
         |to| to.routes[0].class = Some(Class::Normal),
         |to| to.admission.observe = true,

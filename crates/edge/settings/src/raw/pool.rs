@@ -46,6 +46,10 @@ pub(super) struct RawPool {
     /// The longest that a request waits for a place while the pool is not overloaded, at most 60s.
     #[schemars(extend("default" = "100ms"))]
     queue_wait: Option<RawDuration>,
+    /// The longest that a request of a burst waits for what others leave of the servers, at most 60s;
+    /// `"0s"` means no longer than `queue_wait`. Only where `adaptive` is on.
+    #[schemars(extend("default" = "5s"))]
+    burst_wait: Option<RawDuration>,
     /// Idle connections kept per server and worker. With `protocol = "http2"` the most connections,
     /// at least one, each for up to 100 requests at a time.
     #[schemars(range(min = 0, max = 10_000), extend("default" = 64))]

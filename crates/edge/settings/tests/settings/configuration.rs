@@ -258,6 +258,13 @@ fn a_measured_capacity_and_a_peak() {
     assert_eq!(rules("peak = \"0/s\""), ["out-of-range"]);
 }
 
+/// What a pool of the example takes at once.
+const ADMISSION: PoolAdmission = PoolAdmission {
+    adaptive: false,
+    wait_max: Duration::from_millis(50),
+    burst_wait_max: Duration::from_secs(3),
+};
+
 #[test]
 fn every_field_of_a_pool() {
     let actual = configuration(include_str!("example.toml"));
@@ -320,7 +327,7 @@ fn every_field_of_a_pool() {
         },
         slow_start: seconds(0),
         in_flight_max: 8,
-        admission: PoolAdmission { adaptive: false, wait_max: Duration::from_millis(50) },
+        admission: ADMISSION,
         idle_max: 9,
         resolve: seconds(11),
         capacity: None,

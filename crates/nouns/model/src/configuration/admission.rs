@@ -240,11 +240,18 @@ pub struct PoolAdmission {
     pub adaptive: bool,
     /// The longest a request waits for a place while the pool is not overloaded. Default 100 ms.
     pub wait_max: Duration,
+    /// The longest a request of a burst waits for what others leave, where the limit is found by
+    /// measuring. Zero: no longer than any other. Default 5 s.
+    pub burst_wait_max: Duration,
 }
 
 impl Default for PoolAdmission {
     fn default() -> Self {
-        Self { adaptive: true, wait_max: Duration::from_millis(100) }
+        Self {
+            adaptive: true,
+            wait_max: Duration::from_millis(100),
+            burst_wait_max: Duration::from_secs(5),
+        }
     }
 }
 

@@ -74,7 +74,7 @@ async fn answer(mut end: End, polls: Rc<Cell<usize>>) {
 fn what_is_driven_answers_as_soon_as_it_is_read() {
     let (one, other) = pipe();
     let polls = Rc::<Cell<usize>>::default();
-    let mut one = one.drive(answer(other, Rc::clone(&polls)));
+    let mut one = one.drive(|| answer(other, Rc::clone(&polls)));
     assert!(read(&mut one, 8).is_pending());
     assert_eq!(ready(write(&mut one, b"hello")), Ok(5));
     assert_eq!(polls.get(), 1, "what is written waits for a flush, or for room");
@@ -87,12 +87,12 @@ fn what_is_driven_answers_as_soon_as_it_is_read() {
 fn what_is_driven_makes_room_and_goes_with_its_end() {
     let (one, other) = pipe();
     let polls = Rc::<Cell<usize>>::default();
-    let mut one = one.drive(answer(other, Rc::clone(&polls)));
+    let mut one = one.drive(|| answer(other, Rc::clone(&polls)));
     assert_eq!(ready(write(&mut one, &[b'x'; 2 * BYTES_MAX])), Ok(BYTES_MAX));
     assert_eq!(ready(write(&mut one, b"y")), Err(io::ErrorKind::BrokenPipe), "it read but once");
     assert_eq!(polls.get(), 1);
     let (two, other) = pipe();
-    drop(two.drive(answer(other, Rc::clone(&polls))));
+    drop(two.drive(|| answer(other, Rc::clone(&polls))));
     assert_eq!(Rc::strong_count(&polls), 1);
 }
 

@@ -34,7 +34,7 @@ pub(super) const HTTP2: &[Metric] = &[
         kind: Kind::Counter,
         unit: None,
         labels: &["scope", "code"],
-        help: "Streams of clients that the door reset and HTTP/2 connections that it ended (scope: stream, connection) with an error, by its code (RFC 9113, section 7). Streams with protocol_error are requests that were malformed or beyond all limits, which stand in no access log.",
+        help: "Streams of clients that the door reset and HTTP/2 connections that it ended (scope: stream, connection) with an error, by its code (RFC 9113, section 7). Streams with protocol_error are requests that were malformed or beyond all limits, of which the access log has a few lines a second at most.",
         samples: samples::errors,
     },
 ];

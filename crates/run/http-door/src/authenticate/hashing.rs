@@ -6,7 +6,9 @@
 //!
 //! Who guesses many passwords at once must not keep others out. So turns go by rounds (a fair queue
 //! after Nagle, RFC 970): of each address one password has its turn in a round, and when nobody else
-//! fits in, who would have his turn last gives up his place for one who would have it sooner.
+//! fits in, who would have his turn last gives up his place for one who would have it sooner. An
+//! address from which a password was right has its turn of a round in advance, so that many that guess
+//! do not keep out who is known, even when they have all places.
 //! Invariant: a thread's turn passes on, or ends, however the request that had it ends ([`Turn`]).
 
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
@@ -19,6 +21,13 @@ use super::basic::Hash;
 
 /// Hashes that may wait for each that runs.
 const WAITING_PER_RUNNING: usize = 16;
+/// Addresses that are remembered for a password that was right; each has one place, which another may
+/// take over.
+const KNOWN: usize = 1024;
+/// A round, and where in it the turns are of those who go before the others, and of the others.
+const ROUND: u64 = 2;
+const AHEAD: u64 = 0;
+const IN_TURN: u64 = 1;
 
 /// The threads that hash, of all workers.
 #[derive(Debug)]
@@ -35,16 +44,25 @@ struct Threads {
 #[derive(Debug, Default)]
 struct Line {
     running: usize,
-    /// The round of who was called last.
+    /// The latest round of those who were called, a multiple of [`ROUND`].
     round: u64,
+    /// Where passwords were right, each address at the place that it has by its value.
+    known: Vec<Option<Known>>,
     /// In the order in which they came.
     waiting: Vec<Waiting>,
+}
+
+#[derive(Clone, Debug)]
+struct Known {
+    address: u64,
+    /// It had its turn in advance in all rounds before this one.
+    next: u64,
 }
 
 #[derive(Debug)]
 struct Waiting {
     address: u64,
-    round: u64,
+    turn: u64,
     call: oneshot::Sender<Turn>,
 }
 
@@ -80,7 +98,11 @@ impl Hashing {
             drop(turn);
             right
         });
-        task.await.map_err(|_the_process_ends| Busy)
+        let right = task.await.map_err(|_the_process_ends| Busy)?;
+        if right {
+            self.0.line().know(address);
+        }
+        Ok(right)
     }
 
     async fn turn(&self, address: u64) -> Result<Turn, Busy> {
@@ -119,25 +141,48 @@ impl Line {
     fn join(&mut self, address: u64, waiting_max: usize) -> Result<oneshot::Receiver<Turn>, Busy> {
         // Who has left waits no more.
         self.waiting.retain(|waiting| !waiting.call.is_closed());
+        let first = self.round + if self.goes_ahead(address) { AHEAD } else { IN_TURN };
         let own = self.waiting.iter().filter(|waiting| waiting.address == address);
-        let round = own.map(|waiting| waiting.round + 1).max().unwrap_or(0).max(self.round);
+        let turn = own
+            .map(|waiting| round_of(waiting.turn) + ROUND + IN_TURN)
+            .max()
+            .unwrap_or(0)
+            .max(first);
         if self.waiting.len() >= waiting_max {
             // Of those of one round the one that came last: the maximum is the last of equals.
-            let last = self.waiting.iter().enumerate().max_by_key(|(_, waiting)| waiting.round);
-            let last = last.filter(|(_, waiting)| waiting.round > round).map(|(at, _)| at);
+            let last = self.waiting.iter().enumerate().max_by_key(|(_, waiting)| waiting.turn);
+            let last = last.filter(|(_, waiting)| waiting.turn > turn).map(|(at, _)| at);
             self.waiting.remove(last.ok_or(Busy)?);
         }
         let (call, called) = oneshot::channel();
-        self.waiting.push(Waiting { address, round, call });
+        self.waiting.push(Waiting { address, turn, call });
         Ok(called)
+    }
+
+    /// A password was right that came from there.
+    fn know(&mut self, address: u64) {
+        self.known.resize(KNOWN, None);
+        if let Some(place) = self.known.get_mut(place_of(address))
+            && place.as_ref().is_none_or(|known| known.address != address)
+        {
+            *place = Some(Known { address, next: 0 });
+        }
+    }
+
+    /// Whether an address goes before all that are not known, which it may once in each round.
+    fn goes_ahead(&mut self, address: u64) -> bool {
+        let known = self.known.get_mut(place_of(address)).and_then(Option::as_mut);
+        let Some(known) = known.filter(|known| known.address == address) else { return false };
+        let used = std::mem::replace(&mut known.next, self.round + 1);
+        used <= self.round
     }
 
     /// Takes out who is next: the first of the lowest round.
     fn next(&mut self) -> Option<oneshot::Sender<Turn>> {
-        let first = self.waiting.iter().enumerate().min_by_key(|(_, waiting)| waiting.round);
+        let first = self.waiting.iter().enumerate().min_by_key(|(_, waiting)| waiting.turn);
         let at = first.map(|(at, _)| at)?;
-        let Waiting { round, call, .. } = self.waiting.remove(at);
-        self.round = round;
+        let Waiting { turn, call, .. } = self.waiting.remove(at);
+        self.round = self.round.max(round_of(turn));
         Some(call)
     }
 }
@@ -155,6 +200,16 @@ impl Drop for Turn {
         }
         line.running -= 1;
     }
+}
+
+/// The round of a turn.
+const fn round_of(turn: u64) -> u64 {
+    turn - turn % ROUND
+}
+
+/// Addresses come as keyed hashes, so that nobody can choose whose place to take.
+fn place_of(address: u64) -> usize {
+    usize::try_from(address % KNOWN as u64).unwrap_or(0)
 }
 
 fn is_right(hash: &str, password: &[u8]) -> bool {
@@ -182,7 +237,13 @@ mod tests {
     /// four that wait; an upper case letter leaves again at once. Gives those that had a turn, in
     /// order, and behind a bar those that were refused or gave up their places.
     fn check(asking: &str, expected: &str) {
+        check_known("", asking, expected);
+    }
+
+    /// The same, where these addresses are known.
+    fn check_known(known: &str, asking: &str, expected: &str) {
         let hashing = Hashing::bounded(1, 4);
+        known.chars().for_each(|letter| hashing.0.line().know(u64::from(u32::from(letter))));
         let (mut served, mut refused) = (String::new(), String::new());
         let (mut running, mut open) = (None, Vec::<(char, Asked<'_>)>::new());
         for letter in asking.chars() {
@@ -244,6 +305,16 @@ mod tests {
         // Who has the most gives up what he asked last.
         check("aaaaab", "aabaa|a");
         check("aaaaabcdef", "aabcd|efaaa");
+    }
+
+    #[test]
+    fn who_is_known_comes_first_but_not_twice() {
+        check_known("k", "abcdek", "akbcd|e");
+        check_known("k", "abck", "akbc|");
+        check_known("k", "abcdkk", "akbcd|k");
+        check_known("k", "abkk", "akbk|");
+        // Of those who are known nobody has more than the others.
+        check_known("jkl", "abcdejkl", "ajklb|cde");
     }
 
     #[test]

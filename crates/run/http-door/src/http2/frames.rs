@@ -76,9 +76,16 @@ pub(crate) struct Meter {
     /// Bytes that have not given a frame yet.
     bytes: u32,
     flood: Option<Flood>,
-    /// Why streams were reset towards the client since this was last asked: no more than were
-    /// written at once.
-    reset_codes: Vec<u32>,
+    /// Which streams were reset towards the client since this was last asked, and why: no more than
+    /// were written at once.
+    resets_sent: Vec<Reset>,
+}
+
+/// A stream that was reset towards the client.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Reset {
+    pub(crate) stream: u32,
+    pub(crate) code: u32,
 }
 
 /// Finds frames in bytes that pass.
@@ -96,6 +103,7 @@ struct Frame {
     length: u32,
     kind: u8,
     flags: u8,
+    stream: u32,
     /// The error code, of RST_STREAM only.
     code: u32,
 }
@@ -134,10 +142,11 @@ impl Scanner {
 
     fn take(&mut self) -> Frame {
         let length = self.length();
-        let [_, _, _, kind, flags, _, _, _, _, code @ ..] = self.head;
+        let [_, _, _, kind, flags, s0, s1, s2, s3, code @ ..] = self.head;
+        let stream = u32::from_be_bytes([s0, s1, s2, s3]);
         let looked_at = std::mem::take(&mut self.filled) - HEAD_BYTES;
         self.skip = usize::try_from(length).unwrap_or(usize::MAX) - looked_at;
-        Frame { length, kind, flags, code: u32::from_be_bytes(code) }
+        Frame { length, kind, flags, stream, code: u32::from_be_bytes(code) }
     }
 }
 
@@ -187,7 +196,7 @@ impl Meter {
             resets: bucket(resets, resets),
             bytes: 0,
             flood: None,
-            reset_codes: Vec::new(),
+            resets_sent: Vec::new(),
         }
     }
 
@@ -201,9 +210,9 @@ impl Meter {
         self.flood
     }
 
-    /// The error codes with which streams were reset towards the client since this was last asked.
-    pub(crate) fn take_reset_codes(&mut self) -> Vec<u32> {
-        std::mem::take(&mut self.reset_codes)
+    /// The streams that were reset towards the client since this was last asked.
+    pub(crate) fn take_resets(&mut self) -> Vec<Reset> {
+        std::mem::take(&mut self.resets_sent)
     }
 
     /// Takes note of `bytes` that were received.
@@ -220,7 +229,9 @@ impl Meter {
         while let Some(frame) = self.sent.next(&mut bytes) {
             match frame.kind {
                 DATA => self.updates.give(UPDATES_PER_FRAME),
-                RST_STREAM => self.reset_codes.push(frame.code),
+                RST_STREAM => {
+                    self.resets_sent.push(Reset { stream: frame.stream, code: frame.code });
+                }
                 _ => {}
             }
         }
@@ -361,8 +372,9 @@ mod tests {
         for cut in [1, 7, 16_384] {
             let mut meter = Meter::new(100, after(0));
             all.chunks(cut).for_each(|piece| meter.sent(piece));
-            assert_eq!(meter.take_reset_codes(), [1, 11, 0], "by {cut}");
-            assert!(meter.take_reset_codes().is_empty());
+            let expected = [1, 11, 0].map(|code| Reset { stream: 1, code });
+            assert_eq!(meter.take_resets(), expected, "by {cut}");
+            assert!(meter.take_resets().is_empty());
         }
     }
 

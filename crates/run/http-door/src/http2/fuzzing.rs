@@ -20,7 +20,7 @@ pub fn request_to_lines(request: &Request<()>, ends: bool) -> Option<Vec<u8>> {
 /// The same, of the lines that the walk wrote for a server.
 #[must_use]
 pub fn request_of_lines(head: &RequestHead, lines: &[u8]) -> Option<Request<()>> {
-    translate_out::request(head, lines, false).ok()
+    translate_out::request(head, &Bytes::copy_from_slice(lines), false).ok()
 }
 
 /// A server's response as the walk reads it. `at_end`: nothing follows the head.

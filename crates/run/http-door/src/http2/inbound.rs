@@ -14,6 +14,7 @@
 //! in flight end, and no others begin; nor do they once the client's certificate counts no more.
 
 use std::cell::RefCell;
+use std::collections::VecDeque;
 use std::future::Future;
 use std::rc::Rc;
 use std::task::{Context, Poll};
@@ -29,11 +30,12 @@ use net::socket::Stream;
 use net::timer::Deadline;
 
 use super::carrier::Carrier;
-use super::frames::{Flood, Meter, PREFACE};
+use super::frames::{Flood, Meter, PREFACE, Reset};
 use super::stream::{self, Shared};
 use super::streams::Streams;
 use crate::connection::{self, Client};
 use crate::idle::{IDLE_AFTER, Seat};
+use crate::record;
 use crate::worker::{ListenerCell, Worker};
 
 /// What a client may send of one body before the walk has read any of it.
@@ -51,6 +53,8 @@ const FIELD_OVERHEAD: usize = 32;
 const TURNS_MAX: usize = 4;
 /// What a stream is reset with that has its whole response (RFC 9113, section 8.1).
 const NO_ERROR: u32 = 0;
+/// Streams of a connection of which it is remembered that they were served.
+const SERVED_MAX: usize = 256;
 /// How long a client that was told to leave, and has no stream open, has to agree: a round trip.
 const LEAVE_TIME: Duration = Duration::from_millis(500);
 
@@ -120,6 +124,7 @@ pub(crate) async fn serve(worker: Rc<Worker>, mut client: Client) {
         refusing: false,
         closing: false,
         told: false,
+        served: VecDeque::new(),
     };
     std::future::poll_fn(|context| driver.poll(context, (&cell, &stream))).await;
     let Driver { frames, mut streams, deadline, seat, .. } = driver;
@@ -196,6 +201,8 @@ struct Driver<'c, F> {
     closing: bool,
     /// That a stream was reset stands in the log.
     told: bool,
+    /// The last streams that were served, and so have a line of their own in the access log.
+    served: VecDeque<u32>,
 }
 
 impl<'c, F: Future<Output = ()>> Driver<'c, F> {
@@ -238,6 +245,7 @@ impl<'c, F: Future<Output = ()>> Driver<'c, F> {
                 }
                 Phase::Idle if !self.rests => {
                     self.streams.shrink();
+                    self.served = VecDeque::new();
                     self.rests = true;
                     let keep_alive = self.shared.listener.settings().timeouts.keep_alive;
                     self.deadline.set(keep_alive.saturating_sub(IDLE_AFTER));
@@ -313,8 +321,12 @@ impl<'c, F: Future<Output = ()>> Driver<'c, F> {
                 }
                 Poll::Ready(Some(Ok((request, respond)))) => {
                     self.shared.worker.metrics.http2_stream();
-                    let stream = (self.begin)(self.shared.clone(), request, respond);
-                    self.streams.add(stream);
+                    if self.served.len() >= SERVED_MAX {
+                        self.served.pop_front();
+                    }
+                    self.served.push_back(respond.stream_id().as_u32());
+                    let begin = || (self.begin)(self.shared.clone(), request, respond);
+                    self.streams.add(begin);
                 }
             }
         }
@@ -328,11 +340,15 @@ impl<'c, F: Future<Output = ()>> Driver<'c, F> {
     }
 
     /// Counts the streams that the client was told were reset. What the library resets by itself
-    /// (a malformed request, a list of fields beyond all limits) is no request to anybody else.
+    /// (a malformed request, a list of fields beyond all limits) is no request to anybody else, so
+    /// it is written down here.
     fn count_resets(&mut self) {
-        let codes = self.meter.borrow_mut().take_reset_codes();
-        for code in codes.into_iter().filter(|code| *code != NO_ERROR) {
+        let resets = self.meter.borrow_mut().take_resets();
+        for Reset { stream, code } in resets.into_iter().filter(|reset| reset.code != NO_ERROR) {
             self.shared.worker.metrics.http2_stream_reset(code);
+            if !self.served.contains(&stream) {
+                record::stream_refused(&self.shared.worker, &self.shared.origin);
+            }
             // A client can have many lines written: the first of a connection is enough.
             if !std::mem::replace(&mut self.told, true) {
                 let (peer, code) = (self.shared.origin.peer, Reason::from(code));

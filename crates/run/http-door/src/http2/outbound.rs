@@ -250,7 +250,7 @@ impl Connection {
             alone,
             fate: Rc::clone(&fate),
         };
-        let stream = Stream::Pipe(walk.drive(passage::run(end, way, slot)));
+        let stream = Stream::Pipe(walk.drive(|| passage::run(end, way, slot)));
         ServerConnection { stream, buffer: None, reused, fate: Some(fate) }
     }
 }

@@ -22,6 +22,7 @@ use super::translate;
 use super::upload::Upload;
 use crate::connection::{Client, Origin};
 use crate::identify::Known;
+use crate::record;
 use crate::serve;
 use crate::worker::{ListenerCell, Worker};
 
@@ -67,6 +68,7 @@ pub(crate) async fn serve(
     let Ok(body) = written else {
         tracing::debug!(peer = %shared.origin.peer, "a request that HTTP/2 does not know");
         respond.send_reset(Reason::PROTOCOL_ERROR);
+        record::stream_refused(&worker, &shared.origin);
         return;
     };
     let (near, far) = pipe::pipe();
@@ -76,8 +78,11 @@ pub(crate) async fn serve(
         respond,
         pipe: Some(near),
     };
-    // On its own in memory: this is moved before it runs, and the walk is large.
-    let mut walk = Box::pin(serve::serve(Rc::clone(&worker), client(&shared, far)));
+    // On its own in memory: this is moved before it runs, and the walk is large. It is made where
+    // it stays, so that the room for all that it will hold is not copied with it.
+    let walk = Box::new_uninit();
+    let walk = Box::write(walk, serve::serve(Rc::clone(&worker), client(&shared, far)));
+    let mut walk = Box::into_pin(walk);
     let mut walks = true;
     std::future::poll_fn(|context| {
         // In this order nothing waits for another turn: what the client sent is there for the

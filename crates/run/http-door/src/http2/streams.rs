@@ -111,8 +111,8 @@ impl<F: Future<Output = ()>> Streams<F> {
         self.frames.wake_by_ref();
     }
 
-    /// Adds a stream, which takes its first turn next.
-    pub(crate) fn add(&mut self, stream: F) {
+    /// Adds the stream that `begin` makes, which takes its first turn next.
+    pub(crate) fn add(&mut self, begin: impl FnOnce() -> F) {
         let index = self.free.pop().unwrap_or_else(|| {
             let key = Key::new(self.places.len(), &self.bell);
             let waker = Waker::from(Arc::clone(&key));
@@ -120,7 +120,7 @@ impl<F: Future<Output = ()>> Streams<F> {
             self.places.len() - 1
         });
         if let Some(place) = self.places.get_mut(index) {
-            place.stream.set(Some(stream));
+            place.stream.set(Some(begin()));
             place.key.wake_by_ref();
         }
     }
@@ -237,8 +237,8 @@ mod tests {
         let (one, other) = (Stream::new(3), Stream::new(9));
         let (polls, wake) = (Rc::clone(&one.polls), Rc::clone(&one.waker));
         let others = Rc::clone(&other.polls);
-        streams.add(one);
-        streams.add(other);
+        streams.add(|| one);
+        streams.add(|| other);
         assert!(streams.turn() && streams.take_frames_woken());
         assert!(!streams.turn() && !streams.take_frames_woken());
         streams.rest(&Context::from_waker(&waker));
@@ -258,12 +258,12 @@ mod tests {
     #[test]
     fn a_place_is_used_again_and_few_are_kept() {
         let mut streams = Streams::new();
-        (0..3 * KEPT_MAX).for_each(|_| streams.add(Stream::new(1)));
+        (0..3 * KEPT_MAX).for_each(|_| streams.add(|| Stream::new(1)));
         streams.turn();
         assert!(streams.is_empty() && streams.places.len() == KEPT_MAX);
         let last = Stream::new(2);
         let (polls, wake) = (Rc::clone(&last.polls), Rc::clone(&last.waker));
-        streams.add(last);
+        streams.add(|| last);
         streams.turn();
         wake.take().unwrap().wake();
         streams.turn();
@@ -275,7 +275,7 @@ mod tests {
         let mut streams = Streams::new();
         let first = Stream::new(2);
         let wake = Rc::clone(&first.waker);
-        streams.add(first);
+        streams.add(|| first);
         streams.turn();
         streams.shrink();
         assert_eq!(streams.places.len(), 1, "it is in use");
@@ -289,15 +289,15 @@ mod tests {
         assert!(streams.turn());
         let second = Stream::new(1);
         let polls = Rc::clone(&second.polls);
-        streams.add(second);
+        streams.add(|| second);
         assert!(streams.turn() && polls.get() == 1 && streams.is_empty());
     }
 
     #[test]
     fn a_panic_ends_one_stream() {
         let mut streams = Streams::new();
-        streams.add(Stream::new(0));
-        streams.add(Stream::new(2));
+        streams.add(|| Stream::new(0));
+        streams.add(|| Stream::new(2));
         streams.turn();
         assert_eq!((streams.places.len(), streams.free.len()), (2, 1));
     }

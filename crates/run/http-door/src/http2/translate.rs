@@ -181,10 +181,20 @@ pub(crate) fn is_unique(kind: HeaderKind) -> bool {
 }
 
 /// The name of a field, whose kind is known; `None` when it is no name. The names that the door
-/// itself writes into heads are there already: any other that `http` does not know is a copy.
+/// itself writes into heads, and those that most heads have, are there already: any other is looked
+/// for by its text, and one that `http` does not know is a copy.
 #[expect(clippy::wildcard_enum_match_arm, reason = "any other is made from its text")]
 pub(crate) fn field_name(kind: HeaderKind, text: &[u8]) -> Option<HeaderName> {
     match kind {
+        HeaderKind::Authorization => Some(header::AUTHORIZATION),
+        HeaderKind::ContentEncoding => Some(header::CONTENT_ENCODING),
+        HeaderKind::ContentLength => Some(header::CONTENT_LENGTH),
+        HeaderKind::ContentType => Some(header::CONTENT_TYPE),
+        HeaderKind::Cookie => Some(header::COOKIE),
+        HeaderKind::Date => Some(header::DATE),
+        HeaderKind::Server => Some(header::SERVER),
+        HeaderKind::SetCookie => Some(header::SET_COOKIE),
+        HeaderKind::UserAgent => Some(header::USER_AGENT),
         HeaderKind::XForwardedFor => Some(const { HeaderName::from_static("x-forwarded-for") }),
         HeaderKind::XForwardedHost => Some(const { HeaderName::from_static("x-forwarded-host") }),
         HeaderKind::XForwardedProto => Some(const { HeaderName::from_static("x-forwarded-proto") }),

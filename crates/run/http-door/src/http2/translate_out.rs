@@ -7,7 +7,9 @@
 //! Invariants: fields of one connection (RFC 9113, section 8.2.2) pass in neither direction, and a
 //! body's end is told in exactly one way.
 
+use bytes::Bytes;
 use http::header::{self, HeaderMap, HeaderName, HeaderValue};
+use http::uri::{self, Authority, PathAndQuery, Scheme};
 use http::{Method, Request, StatusCode, Uri, Version};
 use http_wire::{HeaderKind, RequestHead, may_be_trailer, trailer_fields};
 
@@ -32,14 +34,14 @@ pub(crate) enum BodyEnd {
     Chunks,
 }
 
-/// The request whose head is `head`, parsed from `bytes`, as the walk wrote it. Its body's length
-/// is announced when it is known.
+/// The request whose head is `head`, parsed from `bytes`, as the walk wrote it. The values keep
+/// `bytes`, without a copy. Its body's length is announced when it is known.
 ///
 /// # Errors
 /// [`Untranslatable`] for what no HTTP/2 request may hold.
 pub(crate) fn request(
     head: &RequestHead,
-    bytes: &[u8],
+    bytes: &Bytes,
     secure: bool,
 ) -> Result<Request<()>, Untranslatable> {
     let authority = head.authority.ok_or(Untranslatable)?.of(bytes);
@@ -49,12 +51,13 @@ pub(crate) fn request(
         target.push(b'?');
         write_target(&mut target, query.as_bytes(), is_query_byte);
     }
-    let uri = Uri::builder()
-        .scheme(if secure { "https" } else { "http" })
-        .authority(authority)
-        .path_and_query(target)
-        .build()
-        .map_err(|_invalid| Untranslatable)?;
+    let invalid = |_invalid| Untranslatable;
+    let mut parts = uri::Parts::default();
+    parts.scheme = Some(if secure { Scheme::HTTPS } else { Scheme::HTTP });
+    parts.authority =
+        Some(Authority::from_maybe_shared(bytes.slice_ref(authority)).map_err(invalid)?);
+    parts.path_and_query = Some(PathAndQuery::try_from(target).map_err(invalid)?);
+    let uri = Uri::from_parts(parts).map_err(|_invalid| Untranslatable)?;
     let mut request = Request::new(());
     let method = head.method_text.of(bytes);
     *request.method_mut() = Method::from_bytes(method).map_err(|_invalid| Untranslatable)?;
@@ -65,7 +68,8 @@ pub(crate) fn request(
     for field in &head.headers {
         // The host is the authority by now.
         if !field.hop_by_hop && field.kind != HeaderKind::Host {
-            append(fields, field.kind, field.name.of(bytes), field.value.of(bytes))?;
+            let value = HeaderValue::from_maybe_shared(bytes.slice_ref(field.value.of(bytes)));
+            append(fields, field.kind, field.name.of(bytes), value.ok())?;
         }
     }
     if head.header(bytes, HeaderKind::ContentType).is_some_and(grpc::is_grpc) {
@@ -82,7 +86,7 @@ pub(crate) fn request(
 pub(crate) fn request_trailers(lines: &[u8]) -> Result<HeaderMap, Untranslatable> {
     let mut trailers = HeaderMap::new();
     for (name, value) in trailer_fields(lines) {
-        append(&mut trailers, HeaderKind::Other, name, value)?;
+        append(&mut trailers, HeaderKind::Other, name, HeaderValue::from_bytes(value).ok())?;
     }
     Ok(trailers)
 }
@@ -91,10 +95,10 @@ fn append(
     fields: &mut HeaderMap,
     kind: HeaderKind,
     name: &[u8],
-    value: &[u8],
+    value: Option<HeaderValue>,
 ) -> Result<(), Untranslatable> {
     let name = field_name(kind, name).ok_or(Untranslatable)?;
-    let mut value = HeaderValue::from_bytes(value).map_err(|_invalid| Untranslatable)?;
+    let mut value = value.ok_or(Untranslatable)?;
     value.set_sensitive(is_unique(kind));
     fields.try_append(name, value).map(|_appended| ()).map_err(|_too_many| Untranslatable)
 }

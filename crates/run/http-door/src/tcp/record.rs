@@ -22,6 +22,7 @@ pub(super) fn passed(visit: &Visit, duration: Duration) {
     log.record(AccessRecord {
         // When its first byte could have come.
         at: clock::wall().checked_sub(duration).unwrap_or_else(clock::wall),
+        client_name: visit.standing.client().cloned(),
         host: visit.server_name.clone(),
         reason: visit.reason,
         pool,
@@ -47,7 +48,8 @@ pub(crate) fn refused(worker: &Worker, origin: &Origin, reason: Reason) {
     log.record(AccessRecord { reason: Some(reason), ..bare(worker, &worker.view(), origin) });
 }
 
-fn bare(worker: &Worker, view: &View, origin: &Origin) -> AccessRecord {
+/// What can be said of a connection of which nothing was read.
+pub(crate) fn bare(worker: &Worker, view: &View, origin: &Origin) -> AccessRecord {
     AccessRecord {
         at: clock::wall(),
         client: origin.peer.ip().to_canonical(),

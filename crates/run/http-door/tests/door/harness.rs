@@ -188,7 +188,7 @@ fn pool(server: SocketAddr, balance: Balance) -> Pool {
         ejection: Ejection { failures: 0, pause: SECONDS, pause_max: SECONDS, share_max: 0.5 },
         slow_start: Duration::ZERO,
         in_flight_max: 100,
-        admission: PoolAdmission { adaptive: false, wait_max: SECONDS },
+        admission: PoolAdmission { adaptive: false, wait_max: SECONDS, ..PoolAdmission::default() },
         idle_max: 10,
         resolve: SECONDS,
         capacity: None,

@@ -74,7 +74,7 @@ pub(super) async fn run(mut end: End, way: Way, slot: Slot) {
 
 async fn pass(end: &mut End, way: Way, slot: &Slot) -> Result<(), Broken> {
     let mut head = RequestHead::default();
-    let (bytes, length) = read_head(end, &mut head, way.address).await?;
+    let (bytes, rest) = read_head(end, &mut head, way.address).await?;
     let mut sender = way.sender;
     // A server that does not speak RFC 8441 gets what was asked without the upgrade.
     let agreement = websocket::agreement(&head, &bytes)
@@ -97,7 +97,7 @@ async fn pass(end: &mut End, way: Way, slot: &Slot) -> Result<(), Broken> {
     if is_tunnel {
         (upload.source, upload.done) = (Source::Tunnel, false);
     }
-    upload.take(bytes.get(length..).unwrap_or_default().to_vec())?;
+    upload.take(rest)?;
     let mut download = Download { agreement, ..Download::new(response, head.method) };
     drop((bytes, head));
     std::future::poll_fn(|context| {
@@ -115,12 +115,12 @@ async fn pass(end: &mut End, way: Way, slot: &Slot) -> Result<(), Broken> {
     .await
 }
 
-/// Waits for the walk's request head: its bytes with what came behind them, and its length.
+/// Waits for the walk's request head: its bytes, and what came behind them.
 async fn read_head(
     end: &mut End,
     head: &mut RequestHead,
     address: SocketAddr,
-) -> Result<(Vec<u8>, usize), Broken> {
+) -> Result<(Bytes, Vec<u8>), Broken> {
     let mut scanner = HeadScanner::default();
     let mut bytes = Vec::new();
     loop {
@@ -142,7 +142,8 @@ async fn read_head(
         let Some(mut length) = scanner.scan(&bytes, &LIMITS).map_err(too_large)? else { continue };
         length += name_host(&mut bytes, address);
         head.parse(bytes.get(..length).unwrap_or_default(), &LIMITS).map_err(too_large)?;
-        return Ok((bytes, length));
+        let rest = bytes.split_off(length);
+        return Ok((Bytes::from(bytes), rest));
     }
 }
 

@@ -11,7 +11,7 @@ const LIMITS: HeadLimits =
 fn translated(text: &str, secure: bool) -> Result<Request<()>, Untranslatable> {
     let mut head = RequestHead::default();
     head.parse(text.as_bytes(), &LIMITS).unwrap();
-    request(&head, text.as_bytes(), secure)
+    request(&head, &Bytes::copy_from_slice(text.as_bytes()), secure)
 }
 
 /// The request as `method uri`, then each field.
@@ -202,7 +202,7 @@ proptest! {
         text.extend_from_slice(b"\r\n\r\n");
         let mut head = RequestHead::default();
         if head.parse(&text, &LIMITS).is_ok() {
-            let request = request(&head, &text, false).unwrap();
+            let request = request(&head, &Bytes::from(text), false).unwrap();
             prop_assert_eq!(request.headers().len(), 1);
             prop_assert_eq!(request.headers()["x-a"].as_bytes(), value.trim_ascii());
             prop_assert_eq!(request.uri().authority().unwrap().as_str(), "a");
