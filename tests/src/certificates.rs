@@ -192,6 +192,12 @@ pub fn write(path: &Path, text: &str) {
     std::fs::write(path, text).expect("the folder is writable");
 }
 
+/// What the listener asks of clients.
+#[must_use]
+pub fn asking(authority: &Authority, more: &str) -> String {
+    format!(", clients = {{ roots = \"{}\"{more} }}", authority.roots().display())
+}
+
 /// Lines of `[listen.web]` for these certificates.
 #[must_use]
 pub fn listen(issued: &[&Issued], more: &str) -> String {

@@ -4,17 +4,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 
 use black_box::certificates::{
-    Authority, Issued, certificate, client, connect, get, handshake, listen, write,
+    Authority, Issued, asking, certificate, client, connect, get, handshake, listen, write,
 };
 use black_box::frames::GOAWAY;
 use black_box::streams::{self, Streams, code};
 use black_box::{Backend, Client, Door, Gate, Setup, eventually, ok, tidegate};
 use rustls::ClientConfig;
-
-/// What the listener asks of clients.
-fn asking(authority: &Authority, more: &str) -> String {
-    format!(", clients = {{ roots = \"{}\"{more} }}", authority.roots().display())
-}
 
 /// Whether a request of this client is served.
 fn is_served(door: &Door, config: &Arc<ClientConfig>) -> bool {

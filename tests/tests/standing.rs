@@ -5,7 +5,7 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
-use black_box::certificates::{Authority, client, connect, handshake_at, listen};
+use black_box::certificates::{Authority, asking, client, connect, handshake_at, listen};
 use black_box::frames::{DATA, END_STREAM, RST_STREAM};
 use black_box::load::{now, show};
 use black_box::streams::Streams;
@@ -177,13 +177,9 @@ fn connections_of_a_client_that_is_revoked_end() {
     let (good, bad) = (authority.issue("good", &["a.test"]), authority.issue("bad", &["b.test"]));
     authority.revoke("list.crl", &[]);
     let list = authority.roots().with_file_name("list.crl");
-    let asking = format!(
-        ", clients = {{ roots = \"{}\", revocation = [\"{}\"] }}",
-        authority.roots().display(),
-        list.display()
-    );
+    let more = format!(", revocation = [\"{}\"]", list.display());
     let (backend, server) = (echo(), TcpServer::start(""));
-    let tls = listen(&[&web], &asking);
+    let tls = listen(&[&web], &asking(&authority, &more));
     let door = Setup::of(&[&backend])
         .listen(&tls)
         .more(&format!(

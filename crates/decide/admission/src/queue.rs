@@ -4,7 +4,7 @@
 //! A line is short: what waits longer than a request takes to serve is better refused at once
 //! (`queue::limits`). Who waits with more than others gives way when it is full: the newest of the longest flow of the least important class, never the arrival of a shorter one.
 //! A burst after a calm time is held back instead of refused, and served with what all others leave
-//! (`queue::held`).
+//! (`queue::burst`).
 //! Invariants: a line never holds more than its number and its bytes allow; each token that was
 //! put in comes out exactly once, by [`Line::next`] or [`Line::leave`].
 
@@ -17,15 +17,15 @@ use model::{Reason, Timestamp};
 
 use crate::gate::{Carried, Gate, HELD, Pass};
 
+mod burst;
 mod delay;
-mod held;
 mod lane;
 mod limits;
 #[cfg(test)]
 mod tests;
 
+use burst::Burst;
 use delay::Departure;
-use held::Held;
 use lane::Lane;
 use limits::Limits;
 
@@ -90,7 +90,7 @@ pub struct Line<T> {
     bytes: u64,
     ticket: u64,
     /// Those of `waiting` that stand in no lane.
-    held: Held,
+    burst: Burst,
     /// What gave way or was too late, until it is called.
     refused: VecDeque<(T, Reason, Duration)>,
     swept: Timestamp,
@@ -123,7 +123,7 @@ impl<T> Line<T> {
             waiting: BTreeMap::new(),
             bytes: 0,
             ticket: 0,
-            held: Held::default(),
+            burst: Burst::default(),
             refused: VecDeque::new(),
             swept: Timestamp::ZERO,
             leaving_since: None,
@@ -205,7 +205,7 @@ impl<T> Line<T> {
                 held = self.holds_back(&arrival, now);
                 self.count_unplaced(&arrival, held, now);
                 if !held {
-                    self.held.refused(now);
+                    self.burst.refused(now);
                     return Err(Reason::QueueFull);
                 }
             }
@@ -229,7 +229,7 @@ impl<T> Line<T> {
 
     fn is_full(&self, bytes: u64) -> bool {
         let capacity = self.capacity();
-        self.waiting.len() - self.held.len() >= capacity
+        self.waiting.len() - self.burst.len() >= capacity
             || self.refused.len() >= capacity
             || self.bytes.saturating_add(bytes) > BYTES_MAX
     }
@@ -327,16 +327,7 @@ impl<T> Line<T> {
                 over.extend(reason.map(|reason| (ticket, reason)));
             }
         }
-        let burst_wait_max = self.gate.burst_wait_max();
-        for ticket in self.held.tickets() {
-            let waiting = self.waiting.get(&ticket);
-            let reason = waiting.and_then(|w| w.over(burst_wait_max, limits.service, now));
-            over.extend(reason.map(|reason| (ticket, reason)));
-        }
-        let board = &self.gate.shared.board;
-        let held = (board.held(), board.served_held());
-        let surplus = self.held.surplus(burst_wait_max, held, now);
-        over.extend(surplus.into_iter().map(|ticket| (ticket, Reason::QueueTimeout)));
+        over.extend(self.look_at_burst(&limits, now));
         // In the order of arrival, whatever lane they are of.
         over.sort_unstable_by_key(|(ticket, _)| *ticket);
         for (ticket, reason) in over {
@@ -355,7 +346,7 @@ impl<T> Line<T> {
                 }
                 return;
             }
-            self.held.refused(now);
+            self.burst.refused(now);
         }
         if let Some((waiting, waited)) = self.take_out(ticket, Departure::Refused, short, now) {
             self.refused.push_back((waiting.token, reason, waited));
@@ -413,7 +404,7 @@ impl<T> Line<T> {
     fn forget(&mut self, ticket: u64) -> Option<(Waiting<T>, bool)> {
         let waiting = self.waiting.remove(&ticket)?;
         if waiting.held {
-            let was_listed = self.held.remove(&waiting.arrival, ticket);
+            let was_listed = self.burst.remove(&waiting.arrival, ticket);
             debug_assert!(was_listed, "a request that is held back is listed");
             self.gate.shared.board.left(self.worker, HELD);
             return Some((waiting, false));

@@ -15,7 +15,6 @@ use crate::connection::{Client, Origin};
 use crate::exchange::{Ended, Exchange};
 use crate::serve::head_bytes;
 use crate::session::Session;
-use crate::tcp;
 use crate::view::View;
 use crate::worker::Worker;
 
@@ -79,6 +78,37 @@ pub(crate) fn access(
     });
 }
 
+/// What can be said of a connection of which nothing was read.
+pub(crate) fn bare(worker: &Worker, view: &View, origin: &Origin) -> AccessRecord {
+    AccessRecord {
+        at: clock::wall(),
+        client: origin.peer.ip().to_canonical(),
+        client_name: None,
+        class: None,
+        user: None,
+        peer: origin.peer,
+        method: "-".to_owned(),
+        host: None,
+        target: "-".to_owned(),
+        protocol: "TCP",
+        status: 0,
+        reason: None,
+        route: None,
+        pool: None,
+        server: None,
+        attempts: 0,
+        request_id: format!("{:032x}", worker.random_id()),
+        user_agent: None,
+        referer: None,
+        bytes_in: 0,
+        bytes_out: 0,
+        phases: Phases::default(),
+        tls: origin.session.as_deref().map(tls_facts),
+        trace_id: None,
+        configuration: view.live.configuration.version.clone(),
+    }
+}
+
 /// A stream of HTTP/2 was refused before it was a request. All that is known of it is who sent it; a
 /// client can send many, so only so many are written down.
 pub(crate) fn stream_refused(worker: &Worker, origin: &Origin) {
@@ -88,8 +118,8 @@ pub(crate) fn stream_refused(worker: &Worker, origin: &Origin) {
         return;
     };
     let reason = Some(Reason::StreamRefused);
-    let bare = tcp::bare(worker, &worker.view(), origin);
-    log.record(AccessRecord { protocol: "HTTP/2", reason, ..bare });
+    let nothing_else = bare(worker, &worker.view(), origin);
+    log.record(AccessRecord { protocol: "HTTP/2", reason, ..nothing_else });
 }
 
 /// Offers a request that was forwarded to the recorder.

@@ -43,7 +43,7 @@ use crate::upstream::{self, Opening};
 use crate::view::{ServerView, View};
 use crate::worker::{ListenerCell, Worker};
 
-pub(crate) use record::{bare, refused};
+pub(crate) use record::refused;
 
 /// What stands for a server's latency: the same for all, so that latency-aware balancing goes by
 /// open connections alone. How long the connection took to open says nothing about the rest of it.

@@ -9,8 +9,7 @@ use telemetry::{AccessRecord, Phases};
 
 use super::Visit;
 use crate::connection::Origin;
-use crate::record::tls_facts;
-use crate::view::View;
+use crate::record::bare;
 use crate::worker::Worker;
 
 /// A connection was passed on, or could not be.
@@ -46,35 +45,4 @@ pub(crate) fn refused(worker: &Worker, origin: &Origin, reason: Reason) {
     worker.metrics.connection_refused(reason);
     let Some(log) = &worker.shared.log else { return };
     log.record(AccessRecord { reason: Some(reason), ..bare(worker, &worker.view(), origin) });
-}
-
-/// What can be said of a connection of which nothing was read.
-pub(crate) fn bare(worker: &Worker, view: &View, origin: &Origin) -> AccessRecord {
-    AccessRecord {
-        at: clock::wall(),
-        client: origin.peer.ip().to_canonical(),
-        client_name: None,
-        class: None,
-        user: None,
-        peer: origin.peer,
-        method: "-".to_owned(),
-        host: None,
-        target: "-".to_owned(),
-        protocol: "TCP",
-        status: 0,
-        reason: None,
-        route: None,
-        pool: None,
-        server: None,
-        attempts: 0,
-        request_id: format!("{:032x}", worker.random_id()),
-        user_agent: None,
-        referer: None,
-        bytes_in: 0,
-        bytes_out: 0,
-        phases: Phases::default(),
-        tls: origin.session.as_deref().map(tls_facts),
-        trace_id: None,
-        configuration: view.live.configuration.version.clone(),
-    }
 }

@@ -18,7 +18,7 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 use std::time::Duration;
 
-use model::Timestamp;
+use model::{Reason, Timestamp};
 
 use super::{Arrival, First, Limits, Line, Waiting};
 use crate::gate::HELD;
@@ -38,7 +38,7 @@ type Standing = (usize, bool, Reverse<u64>);
 
 /// Those of one line who are held back.
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(super) struct Burst {
     order: BTreeSet<Standing>,
     bytes: u64,
     /// When the first of them was held back.
@@ -50,13 +50,13 @@ pub(super) struct Held {
     served: u64,
 }
 
-impl Held {
+impl Burst {
     pub(super) fn len(&self) -> usize {
         self.order.len()
     }
 
     /// Whether one more may be held back, where `max` may be at once.
-    pub(super) fn takes(&self, max: usize, bytes: u64, now: Timestamp) -> bool {
+    fn takes(&self, max: usize, bytes: u64, now: Timestamp) -> bool {
         let calm = self.refused_at.is_none_or(|at| now.since(at) >= CALM);
         calm && self.order.len() < max && self.bytes.saturating_add(bytes) <= BYTES_MAX
     }
@@ -80,7 +80,7 @@ impl Held {
     }
 
     /// Who is served next.
-    pub(super) fn next(&self) -> Option<u64> {
+    fn next(&self) -> Option<u64> {
         self.order.first().map(|(_, _, Reverse(ticket))| *ticket)
     }
 
@@ -89,19 +89,21 @@ impl Held {
         self.refused_at = Some(now);
     }
 
+    /// Whether it is time to see if they get anywhere.
+    fn is_due(&self, wait_max: Duration, now: Timestamp) -> bool {
+        !self.order.is_empty() && now.since(self.looked) >= LOOK.min(wait_max)
+    }
+
     /// Those who cannot be served in time, as it looks now: the least important, and the oldest of
     /// them. Each may wait `wait_max`; at all workers `waiting` are held back, and `served` were
     /// served so far.
-    pub(super) fn surplus(
+    fn surplus(
         &mut self,
         wait_max: Duration,
         (waiting, served): (u32, u64),
         now: Timestamp,
     ) -> Vec<u64> {
         let passed = now.since(self.looked);
-        if self.order.is_empty() || passed < LOOK {
-            return Vec::new();
-        }
         let left = wait_max.saturating_sub(now.since(self.began));
         let pace = u128::from(served.saturating_sub(self.served)) * FASTER;
         (self.looked, self.served) = (now, served);
@@ -114,7 +116,7 @@ impl Held {
     }
 
     /// All of them, by ticket.
-    pub(super) fn tickets(&self) -> impl Iterator<Item = u64> {
+    fn tickets(&self) -> impl Iterator<Item = u64> {
         self.order.iter().map(|(_, _, Reverse(ticket))| *ticket)
     }
 }
@@ -127,13 +129,32 @@ impl<T> Line<T> {
     /// Who of those that are held back is served next; who stands before it but is too late is refused.
     pub(super) fn first_held(&mut self, limits: &Limits, now: Timestamp) -> Option<First> {
         loop {
-            let ticket = self.held.next()?;
+            let ticket = self.burst.next()?;
             let waiting = self.waiting.get(&ticket)?;
             let Some(reason) = waiting.over(self.gate.burst_wait_max(), limits.service, now) else {
                 return Some((None, ticket));
             };
             self.refuse(ticket, reason, limits.short, now);
         }
+    }
+
+    /// Those who are refused now, and why: their own time is over, or they cannot be served in theirs.
+    /// They are many and their time is long, so that they are not looked at in each sweep.
+    pub(super) fn look_at_burst(&mut self, limits: &Limits, now: Timestamp) -> Vec<(u64, Reason)> {
+        let wait_max = self.gate.burst_wait_max();
+        if !self.burst.is_due(wait_max, now) {
+            return Vec::new();
+        }
+        let board = &self.gate.shared.board;
+        let surplus = self.burst.surplus(wait_max, (board.held(), board.served_held()), now);
+        let mut over: Vec<_> =
+            surplus.into_iter().map(|ticket| (ticket, Reason::QueueTimeout)).collect();
+        for ticket in self.burst.tickets() {
+            let waiting = self.waiting.get(&ticket);
+            let reason = waiting.and_then(|waiting| waiting.over(wait_max, limits.service, now));
+            over.extend(reason.map(|reason| (ticket, reason)));
+        }
+        over
     }
 
     /// Whether a request may be held back instead of being refused. How many at once: as many as the
@@ -145,12 +166,12 @@ impl<T> Line<T> {
         let in_turn = self.gate.burst_wait_max().as_nanos() * u128::from(limit);
         let workers = self.gate.shared.board.workers().max(1) as u128;
         let max = in_turn.checked_div(service * workers).unwrap_or(0);
-        self.held.takes(usize::try_from(max).unwrap_or(usize::MAX), arrival.bytes, now)
+        self.burst.takes(usize::try_from(max).unwrap_or(usize::MAX), arrival.bytes, now)
     }
 
     pub(super) fn hold_back(&mut self, ticket: u64, waiting: Waiting<T>, now: Timestamp) {
         let board = &self.gate.shared.board;
-        self.held.insert(&waiting.arrival, ticket, board.served_held(), now);
+        self.burst.insert(&waiting.arrival, ticket, board.served_held(), now);
         board.joined(self.worker, HELD);
         self.waiting.insert(ticket, waiting);
     }
@@ -172,12 +193,12 @@ mod tests {
     /// So many are held back here at 0, and `others` elsewhere; by 500 ms all workers have served so
     /// many: how many of those here cannot be in time.
     fn check(held: u64, others: u32, served: u64, expected: usize) {
-        let mut all = Held::default();
+        let mut all = Burst::default();
         for ticket in 0..held {
             all.insert(&arrival(Class::Normal, true), ticket, 7, at_ms(0));
         }
         let total = u32::try_from(held).unwrap() + others;
-        assert_eq!(all.surplus(WAIT_MAX, (total, 7 + served), at_ms(499)), [0; 0]);
+        assert!(!all.is_due(WAIT_MAX, at_ms(499)) && all.is_due(WAIT_MAX, at_ms(500)));
         let surplus = all.surplus(WAIT_MAX, (total, 7 + served), at_ms(500));
         let oldest: Vec<u64> = (0..).take(expected).collect();
         assert_eq!(surplus, oldest, "{held} here, {others} elsewhere, {served} served");
@@ -193,32 +214,32 @@ mod tests {
 
     #[test]
     fn the_most_important_then_who_is_known_then_the_newest_goes_first() {
-        let mut held = Held::default();
+        let mut burst = Burst::default();
         let (normal, important) = (Class::Normal, Class::Important);
         let all = [(normal, true), (important, true), (important, true), (important, false)];
         for ((class, newcomer), ticket) in all.into_iter().zip(1..) {
-            held.insert(&arrival(class, newcomer), ticket, 0, at_ms(0));
+            burst.insert(&arrival(class, newcomer), ticket, 0, at_ms(0));
         }
-        let order: Vec<u64> = held.tickets().collect();
+        let order: Vec<u64> = burst.tickets().collect();
         assert_eq!(order, [4, 3, 2, 1]);
     }
 
     #[test]
     fn nobody_is_held_back_after_somebody_was_refused() {
-        let mut held = Held::default();
-        held.refused(at_ms(100));
-        assert!(!held.takes(9, 1, at_ms(2_099)));
-        assert!(held.takes(9, 1, at_ms(2_100)));
+        let mut burst = Burst::default();
+        burst.refused(at_ms(100));
+        assert!(!burst.takes(9, 1, at_ms(2_099)));
+        assert!(burst.takes(9, 1, at_ms(2_100)));
     }
 
     #[test]
     fn their_number_and_bytes_are_bounded() {
-        let mut held = Held::default();
+        let mut burst = Burst::default();
         let large = Arrival { bytes: BYTES_MAX - 1, ..arrival(Class::Normal, true) };
-        held.insert(&large, 1, 0, at_ms(0));
-        assert!(!held.takes(9, 2, at_ms(0)) && !held.takes(1, 1, at_ms(0)));
-        assert!(held.takes(2, 1, at_ms(0)));
-        assert!(held.remove(&large, 1) && !held.remove(&large, 1));
-        assert!(held.takes(9, BYTES_MAX, at_ms(0)));
+        burst.insert(&large, 1, 0, at_ms(0));
+        assert!(!burst.takes(9, 2, at_ms(0)) && !burst.takes(1, 1, at_ms(0)));
+        assert!(burst.takes(2, 1, at_ms(0)));
+        assert!(burst.remove(&large, 1) && !burst.remove(&large, 1));
+        assert!(burst.takes(9, BYTES_MAX, at_ms(0)));
     }
 }
