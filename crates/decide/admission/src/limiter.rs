@@ -3,6 +3,8 @@
 //! The limit is judged against itself a moment ago at another size, never against a remembered
 //! "unloaded" latency: such a baseline is wrong when it was learned in overload, and drifts
 //! (Netflix concurrency-limits #134). [`search`] holds the decision; this file only counts.
+//! Where times vary much, one moment tells too little: then [`curve`] keeps what the last seconds
+//! told of all sizes, and forgets it when the same size costs more or less than it did.
 //! Any worker records, with a few relaxed additions; the one whose sample ends a window decides
 //! for all, behind a `try_lock` that nobody ever waits for.
 //! Invariants: the limit is at least 1; only requests that began in a window, at that window's
@@ -16,10 +18,12 @@ use model::Timestamp;
 use model::time::saturating_nanos;
 
 mod calm;
+mod curve;
 mod measured;
 mod pressure;
 mod search;
 mod times;
+mod varied;
 mod verdict;
 mod window;
 

@@ -3,7 +3,7 @@
 use super::window::{Tally, Window};
 
 /// The exponent of throughput in power: 10 % more in flight have to give at least 2.2 % more answers.
-const EXPONENT: f64 = 3.5;
+pub(super) const EXPONENT: f64 = 3.5;
 /// Variance of a cost that no number of attempts takes away.
 const NOISE_MIN: f64 = 1e-4;
 /// How much faster an old measurement loses weight than its age in windows alone would say.

@@ -10,24 +10,26 @@
 //! Windows alternate: the limit is held and measured, then a neighbour is tried. What differs by
 //! more than chance explains decides; otherwise more pairs of windows are asked, while the steps
 //! shrink and the pauses grow. Only a limit that is reached is measured, so idle servers, and few
-//! requests, change nothing.
+//! requests, change nothing. Where times vary much, [`super::varied`] decides instead.
 
 use std::time::Duration;
 
 use model::Timestamp;
 
 use super::calm::Calm;
+use super::curve::Point;
 use super::measured::{Measured, scatter};
 use super::pressure::Pressure;
-use super::verdict::{PROOF_WORSE, Verdict, is_quick};
-use super::window::{Tally, Window};
+use super::varied::{self, Next, VARIED, Varied};
+use super::verdict::{Direction, PROOF_WORSE, Verdict, is_quick};
+use super::window::{FEW, Tally, Window, few, rounded, turn};
 
 /// The limit before anything is known. More would please a door that starts before many servers
 /// with much to do; but servers that collapse under it may not come back (simulated: twice as
 /// much left servers that contend for a lock at nothing).
 const FIRST: u32 = 20;
 /// No limit is above this.
-const LIMIT_MAX: u32 = 10_000;
+pub(super) const LIMIT_MAX: u32 = 10_000;
 /// The widest and the narrowest step, as a ratio of limits, and what shrinks one in vain.
 const STEP_MAX: f64 = 2.0;
 const STEP_MIN: f64 = 1.12;
@@ -49,14 +51,8 @@ const VAIN_MAX: u32 = 2;
 /// Pairs of windows for one question, at most; fewer while nothing is found yet.
 const PAIRS_MAX: u32 = 6;
 const PAIRS_MAX_LOST: u32 = 2;
-/// Attempts that are enough where they hardly differ, and what that means.
-const FEW: u32 = 6;
+/// The scatter of attempts that hardly differ: few are enough.
 const ALIKE: f64 = 0.02;
-/// The scatter above which a few slower requests are nothing unusual.
-const VARIED: f64 = 0.3;
-/// Attempts in a window: as many as are in flight, but at least and at most so many.
-const TURN_MIN: u32 = 16;
-const TURN_MAX: u32 = 400;
 /// Late attempts that are no accident, if they are also a third of all.
 const LATE_FEW: u32 = 4;
 /// Between the trials of a limit that is found pass so many times a trial's length, fewer at first.
@@ -114,6 +110,7 @@ pub(super) struct Search {
     latest: Duration,
     usual: Duration,
     calm: Calm,
+    varied: Varied,
     window: Window,
 }
 
@@ -125,12 +122,6 @@ struct Trial {
     found: Option<Measured>,
     /// How many windows.
     pairs: u32,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Direction {
-    Up,
-    Down,
 }
 
 impl Search {
@@ -156,6 +147,7 @@ impl Search {
             latest: Duration::ZERO,
             usual: Duration::ZERO,
             calm: Calm::default(),
+            varied: Varied::new(now),
             window: Window {
                 limit: FIRST,
                 since: now,
@@ -205,7 +197,7 @@ impl Search {
         }
         if tally.held > 0 {
             self.measured_since.get_or_insert(now);
-            let mean_us = tally.spent_us / f64::from(tally.held);
+            let mean_us = tally.mean_us();
             self.latest = Duration::from_secs_f64(mean_us / 1e6);
             if !self.trying {
                 self.usual = self.latest;
@@ -230,8 +222,13 @@ impl Search {
             return if self.trying { self.not_reached(tally, now) } else { self.hold(now) };
         }
         let scatter = scatter(&self.window, tally);
-        let turn =
-            if self.lost { turn(self.window.limit, 0.0) } else { turn(self.window.limit, scatter) };
+        let turn = if self.scatter.max(scatter) >= VARIED {
+            varied::turn(self.window.limit, self.scatter.max(scatter))
+        } else if self.lost {
+            turn(self.window.limit, 0.0)
+        } else {
+            turn(self.window.limit, scatter)
+        };
         let alike = scatter < ALIKE && self.may_be_short();
         if tally.held < turn && now < self.window.due && !alike {
             return Window { target: turn, goes_on: true, ..self.window };
@@ -241,8 +238,33 @@ impl Search {
             // The very first window: now it is known how long the first ends tell too little.
             return Window { from: now + self.settling(), ..self.hold(now) };
         }
-        let level = Measured::new(&self.window, tally, self.scatter.max(self.wobble));
+        let scatter = self.scatter.max(self.wobble);
+        let level = Measured::new(&self.window, tally, scatter);
+        let (limit, cost, count) = (level.limit, level.cost, f64::from(tally.held));
+        let point = Point { limit, cost, count, scatter };
+        let change = self.varied.add(&point, self.limit, now);
+        let quick = is_quick(&level) || self.here.is_some_and(|here| is_quick(&here));
+        if self.scatter >= VARIED && !quick {
+            if let Some(direction) = change {
+                self.changed(direction, now);
+            }
+            if let Some(next) = self.varied.next(&point, self.limit, !self.lost, now) {
+                return self.go(next, now);
+            }
+        }
         if self.trying { self.tried(level, now) } else { self.held(level, tally, now) }
+    }
+
+    /// Where times vary much all that was measured decides, not this window and the one before.
+    fn go(&mut self, next: Next, now: Timestamp) -> Window {
+        self.here = None;
+        self.trial = None;
+        self.limit = next.limit;
+        self.lost = !next.found;
+        match next.trial {
+            Some(limit) => self.try_out(limit, now),
+            None => self.hold(now),
+        }
     }
 
     /// Hardly anybody finds the limit reached: nothing can be said of it.
@@ -251,6 +273,7 @@ impl Search {
         if self.limit < FIRST && self.pressure.missed(now) >= FORGOTTEN {
             self.limit = FIRST;
             self.changed(Direction::Up, now);
+            self.varied.forget();
             self.here = None;
         }
         self.hold(now)
@@ -297,7 +320,12 @@ impl Search {
         let pairs = trial.pairs + 1;
         self.trial = Some(Trial { found: Some(found), pairs, ..trial });
         let promising = here.gain(&found).0 > 0.0;
-        let pairs_max = if self.lost && !promising { PAIRS_MAX_LOST } else { PAIRS_MAX };
+        // Where what is held is good, a trial that promises nothing is not made again and again.
+        let pairs_max = match (promising, self.lost) {
+            (true, _) => PAIRS_MAX,
+            (false, true) => PAIRS_MAX_LOST,
+            (false, false) => 1,
+        };
         let proof = match self.direction {
             _ if self.lost => PROOF_WORSE,
             Direction::Up => PROOF_UP,
@@ -342,6 +370,7 @@ impl Search {
     fn retreat(&mut self, now: Timestamp) -> Window {
         self.changed(Direction::Down, now);
         self.limit = (self.limit / 2).max(1);
+        self.varied.forget();
         self.here = None;
         self.hold(now)
     }
@@ -363,10 +392,7 @@ impl Search {
         self.trial = None;
         self.vain += 1;
         self.lost &= self.vain < VAIN_MAX;
-        self.direction = match self.direction {
-            Direction::Up => Direction::Down,
-            Direction::Down => Direction::Up,
-        };
+        self.direction = self.direction.opposite();
         self.rest(false, now);
         self.hold(now)
     }
@@ -463,22 +489,4 @@ impl Search {
         let scatter = if self.lost { 0.0 } else { self.scatter.min(2.0) };
         self.latest.max(self.usual).mul_f64(1.25 + scatter)
     }
-}
-
-fn few(limit: u32) -> u32 {
-    FEW.min(limit + 2)
-}
-
-/// Attempts that are a fair picture of a limit.
-fn turn(limit: u32, scatter: f64) -> u32 {
-    rounded(f64::from(limit.max(TURN_MIN)) * (1.0 + 4.0 * scatter)).min(TURN_MAX)
-}
-
-#[expect(
-    clippy::cast_possible_truncation,
-    clippy::cast_sign_loss,
-    reason = "never negative; the cast saturates"
-)]
-fn rounded(value: f64) -> u32 {
-    value.round() as u32
 }

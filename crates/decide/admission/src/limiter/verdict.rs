@@ -13,6 +13,22 @@ const QUICK_US: f64 = 3_000.0;
 /// The scatter above which a mean of few says little.
 const VARIED_MUCH: f64 = 0.8;
 
+/// Where a trial goes, seen from the limit that is held.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Direction {
+    Up,
+    Down,
+}
+
+impl Direction {
+    pub(super) const fn opposite(self) -> Self {
+        match self {
+            Self::Up => Self::Down,
+            Self::Down => Self::Up,
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Verdict {
     Better,

@@ -6,6 +6,12 @@
 
 use model::Timestamp;
 
+/// Attempts that are enough where they hardly differ.
+pub(super) const FEW: u32 = 6;
+/// Attempts in a window: as many as are in flight, but at least and at most so many.
+const TURN_MIN: u32 = 16;
+const TURN_MAX: u32 = 400;
+
 /// What is to be counted next.
 #[derive(Clone, Copy, Debug)]
 pub(super) struct Window {
@@ -56,4 +62,35 @@ pub(super) struct Tally {
     pub(super) calm: u32,
     /// Their time.
     pub(super) calm_us: f64,
+}
+
+impl Tally {
+    /// The mean time of an answer, or of any attempt if none was answered. Failures that come at once
+    /// say nothing of how long the servers take.
+    pub(super) fn mean_us(&self) -> f64 {
+        if self.answered > 0 {
+            self.answered_us / f64::from(self.answered)
+        } else {
+            self.spent_us / f64::from(self.held.max(1))
+        }
+    }
+}
+
+/// Attempts that are enough to begin with.
+pub(super) fn few(limit: u32) -> u32 {
+    FEW.min(limit + 2)
+}
+
+/// Attempts that are a fair picture of a limit.
+pub(super) fn turn(limit: u32, scatter: f64) -> u32 {
+    rounded(f64::from(limit.max(TURN_MIN)) * (1.0 + 4.0 * scatter)).min(TURN_MAX)
+}
+
+#[expect(
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "never negative; the cast saturates"
+)]
+pub(super) fn rounded(value: f64) -> u32 {
+    value.round() as u32
 }
