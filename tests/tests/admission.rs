@@ -251,6 +251,71 @@ fn who_waits_too_long_is_refused_and_keeps_its_connection() {
     assert_eq!(second.get("/").text(), "/ 0");
 }
 
+/// Every one of these is its own flow, which is what the times are spread by.
+#[test]
+fn who_waited_in_vain_is_told_to_come_back_not_all_at_once() {
+    let gate = Gate::closed();
+    let backend = backend(&gate);
+    let pool = "adaptive = false\nin_flight_max = 1\nqueue_wait = \"200ms\"";
+    let flow = "[admission]\nflow = { header = \"x-user\" }";
+    // One door each: what one has refused makes it stricter.
+    let [door, other] = [(), ()].map(|()| Setup::of(&[&backend]).pool(pool).more(flow).start());
+    let _first = at_the_server(&door, &backend);
+    let mut second = Client::to(&other);
+    second.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("both requests are there", || backend.requests().len() == 2);
+    let check = |what: &str, told: &[u64]| {
+        assert!(told.iter().all(|seconds| (1..=3).contains(seconds)), "{what}: {told:?}");
+        assert!(told.iter().any(|seconds| *seconds != told[0]), "{what}: {told:?}");
+    };
+    let mut clients: Vec<Client> = (0..WAITING).map(|_| Client::to(&door)).collect();
+    for (user, client) in clients.iter_mut().enumerate() {
+        client.send(format!("GET / HTTP/1.1\r\nHost: a\r\nX-User: {user}\r\n\r\n"));
+    }
+    let told = clients.iter_mut().map(|client| {
+        let answer = client.response();
+        refused(&answer, 503, "queue_timeout");
+        retry_after(&answer)
+    });
+    check("HTTP/1.1", &told.collect::<Vec<u64>>());
+    check("HTTP/2", &told_in_streams(&other));
+    assert_eq!(backend.requests().len(), 2);
+    gate.open();
+}
+
+/// So many wait at once; fewer than may.
+const WAITING: usize = 14;
+
+/// What as many streams of one connection of HTTP/2 are told.
+fn told_in_streams(door: &Door) -> Vec<u64> {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build();
+    runtime.expect("a runtime starts").block_on(async {
+        let socket = tokio::net::TcpStream::connect(door.first_address()).await;
+        let shaken = h2::client::handshake(socket.expect("the door listens")).await;
+        let (mut requests, connection) = shaken.expect("the door speaks HTTP/2");
+        let mut answers = Vec::new();
+        for user in 0..WAITING {
+            let request = http::Request::get("http://a/").header("x-user", user).body(());
+            let sent = requests.send_request(request.expect("it is a request"), true);
+            answers.push(sent.expect("so many streams may be open").0);
+        }
+        let told = async {
+            let mut told = Vec::new();
+            for answer in answers {
+                let answer = answer.await.expect("it is answered");
+                let field = |name| answer.headers()[name].to_str().expect("it is text");
+                assert!(field("proxy-status").contains("queue_timeout"), "{answer:?}");
+                told.push(field("retry-after").parse().expect("it is a number of seconds"));
+            }
+            told
+        };
+        tokio::select! {
+            told = told => told,
+            end = connection => panic!("the connection ended: {end:?}"),
+        }
+    })
+}
+
 #[test]
 fn more_than_may_wait_are_refused_at_once() {
     let gate = Gate::closed();

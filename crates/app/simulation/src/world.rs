@@ -291,7 +291,7 @@ impl<'a> World<'a> {
             let Door { chooser, guard: Some(guard) } = &mut self.doors[door] else { return };
             match guard.next(chooser.has_room(), self.now) {
                 Some(Called::Serve { token, pass, .. }) => self.send(token, Some(pass)),
-                Some(Called::Refuse { token, reason, .. }) => self.refuse(token, reason),
+                Some(Called::Refuse { token, refusal, .. }) => self.refuse(token, refusal.reason),
                 None => {
                     if guard.waits() && !guard.ticks {
                         guard.ticks = true;

@@ -16,6 +16,7 @@ use model::configuration::Class;
 use model::{Reason, Timestamp};
 
 use crate::gate::{Carried, Gate, HELD, Pass};
+use crate::request::Refusal;
 
 mod burst;
 mod delay;
@@ -59,8 +60,9 @@ pub enum Called<T> {
     Refuse {
         /// The door's.
         token: T,
-        /// [`Reason::QueueFull`], [`Reason::QueueTimeout`] or [`Reason::TooLate`].
-        reason: Reason,
+        /// As it would have been refused on arrival, for [`Reason::QueueFull`],
+        /// [`Reason::QueueTimeout`] or [`Reason::TooLate`].
+        refusal: Refusal,
         /// How long it waited.
         waited: Duration,
     },
@@ -92,7 +94,7 @@ pub struct Line<T> {
     /// Those of `waiting` that stand in no lane.
     burst: Burst,
     /// What gave way or was too late, until it is called.
-    refused: VecDeque<(T, Reason, Duration)>,
+    refused: VecDeque<(T, Refusal, Duration)>,
     swept: Timestamp,
     /// Since when a free place is left to another worker.
     leaving_since: Option<Timestamp>,
@@ -140,8 +142,8 @@ impl<T> Line<T> {
         let is_free = server_free && !self.waiting.is_empty() && self.gate.has_place(now);
         let limits = is_free.then(|| self.limits());
         let first = limits.and_then(|limits| self.first_in_time(&limits, now));
-        if let Some((token, reason, waited)) = self.refused.pop_front() {
-            return Some(Called::Refuse { token, reason, waited });
+        if let Some((token, refusal, waited)) = self.refused.pop_front() {
+            return Some(Called::Refuse { token, refusal, waited });
         }
         let ((turn, ticket), limits) = (first?, limits?);
         if self.leaves_place(now) {
@@ -349,7 +351,12 @@ impl<T> Line<T> {
             self.burst.refused(now);
         }
         if let Some((waiting, waited)) = self.take_out(ticket, Departure::Refused, short, now) {
-            self.refused.push_back((waiting.token, reason, waited));
+            let refusal = if reason == Reason::TooLate {
+                Refusal::because(reason)
+            } else {
+                Refusal::busy(reason, waiting.arrival.flow)
+            };
+            self.refused.push_back((waiting.token, refusal, waited));
         }
     }
 

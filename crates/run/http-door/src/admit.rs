@@ -96,7 +96,7 @@ pub(crate) async fn admit<'a>(
         (Verdict::Wait(ticket), Some(queue), Some(seat)) => {
             let (called, waited) = Waiting::new(queue, seat, ticket).called(client, now).await;
             exchange.phases.waited = Some(waited.unwrap_or_else(|| clock::now().since(now)));
-            called.map_err(Refusal::because)?
+            called?
         }
         (Verdict::Wait(_), _, _) => return Err(Refusal::because(Reason::Internal).into()),
     };

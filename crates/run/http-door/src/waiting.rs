@@ -13,7 +13,7 @@ use std::sync::Arc;
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-use admission::{Called, Gate, Line, Pass, Ticket};
+use admission::{Called, Gate, Line, Pass, Refusal, Ticket};
 use model::{Reason, Timestamp};
 use net::clock;
 use tokio::sync::Notify;
@@ -67,7 +67,7 @@ pub(crate) struct Seat {
 /// What a waiting request is told.
 #[derive(Debug)]
 struct Told {
-    answer: Result<Pass, Reason>,
+    answer: Result<Pass, Refusal>,
     waited: Duration,
 }
 
@@ -104,7 +104,7 @@ impl Queue {
             let called = self.line.borrow_mut().next(has_room, now);
             let (seat, answer, waited) = match called {
                 Some(Called::Serve { token, pass, waited }) => (token, Ok(pass), waited),
-                Some(Called::Refuse { token, reason, waited }) => (token, Err(reason), waited),
+                Some(Called::Refuse { token, refusal, waited }) => (token, Err(refusal), waited),
                 None => return,
             };
             *seat.told.borrow_mut() = Some(Told { answer, waited });
@@ -191,12 +191,12 @@ impl<'a> Waiting<'a> {
         self,
         client: &mut Client,
         now: Timestamp,
-    ) -> (Result<Place<'a>, Reason>, Option<Duration>) {
+    ) -> (Result<Place<'a>, Refusal>, Option<Duration>) {
         // A place may have been free when it was told to wait.
         self.queue.call_own(now);
         let told = std::future::poll_fn(|context| self.poll(context, client)).await;
         let Ok(Told { answer, waited }) = told else {
-            return (Err(Reason::ClientClosed), None);
+            return (Err(Refusal::because(Reason::ClientClosed)), None);
         };
         let place = answer.map(|pass| Place::new(pass, Some((self.queue, self.bells))));
         (place, Some(waited))

@@ -38,7 +38,7 @@ fn called(line: &mut Line<String>, passes: &mut Vec<Pass>, now: Timestamp) -> St
                 passes.push(pass);
                 token
             }
-            Called::Refuse { token, reason, .. } => format!("{token}!{reason}"),
+            Called::Refuse { token, refusal, .. } => format!("{token}!{}", refusal.reason),
         });
     }
     all.join(" ")
@@ -160,10 +160,39 @@ fn more_may_wait_while_the_limit_is_a_guess() {
     assert_eq!(join(&mut line, 256), Err(Reason::QueueFull));
     line.looked_at(at_ms(190));
     assert!(line.next(false, at_ms(199)).is_none());
-    let refused = line.next(false, at_ms(210));
-    assert!(matches!(refused, Some(Called::Refuse { reason: Reason::QueueTimeout, .. })));
+    let Some(Called::Refuse { refusal, .. }) = line.next(false, at_ms(210)) else {
+        panic!("its time is over");
+    };
+    assert_eq!(refusal.reason, Reason::QueueTimeout);
     gate.assume_found();
     assert_eq!(join(&mut line, 257), Err(Reason::QueueFull));
+}
+
+/// Who is refused after a wait comes back as spread as who is refused at once; who is too late is
+/// told no more than who was on arrival.
+#[test]
+fn who_waited_is_told_when_to_come_back() {
+    let check = |flow, deadline: Option<Timestamp>, others: usize, expected: Refusal| {
+        let gate = gate(1);
+        let _passes = fill(&gate);
+        let mut line = Line::new(Arc::clone(&gate), 0);
+        let first = Arrival { deadline, ..arrival(Class::Bulk, flow) };
+        line.push(first, || 0, at_ms(0)).unwrap();
+        for other in 1..=others {
+            line.push(arrival(Class::Normal, other as u64), || other, at_ms(0)).unwrap();
+        }
+        line.looked_at(at_ms(300));
+        let called = line.next(false, at_ms(if others > 0 { 0 } else { 300 }));
+        let Some(Called::Refuse { token: 0, refusal, .. }) = called else {
+            panic!("the first is refused: {called:?}");
+        };
+        assert_eq!(refusal, expected);
+    };
+    for flow in 100..103 {
+        check(flow, None, 0, Refusal::busy(Reason::QueueTimeout, flow));
+        check(flow, None, 40, Refusal::busy(Reason::QueueFull, flow));
+        check(flow, Some(at_ms(200)), 0, Refusal::because(Reason::TooLate));
+    }
 }
 
 /// A worker that stood still gives those who wait as long again as it stood.

@@ -178,8 +178,8 @@ impl Farm {
             while let Some(called) = self.lines[worker].next(true, self.now) {
                 match called {
                     Called::Serve { token, pass, .. } => self.begin(token, pass),
-                    Called::Refuse { token, reason, .. } => {
-                        self.refuse(self.jobs[token].sender, reason);
+                    Called::Refuse { token, refusal, .. } => {
+                        self.refuse(self.jobs[token].sender, refusal.reason);
                     }
                 }
             }
