@@ -5,6 +5,9 @@ use std::net::TcpStream;
 use std::sync::Arc;
 use std::time::Duration;
 
+use aws_lc_rs::hmac;
+use base64::Engine as _;
+use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use black_box::certificates::{Authority, asking, client, connect, handshake_at, listen};
 use black_box::frames::{DATA, END_STREAM, RST_STREAM};
 use black_box::load::{now, show};
@@ -12,6 +15,7 @@ use black_box::streams::Streams;
 use black_box::tcp::{self, check_echo};
 use black_box::{Backend, Client, Door, Setup, TcpServer, eventually};
 use rustls::ClientConfig;
+use rustls_pki_types::UnixTime;
 use serde_json::json;
 
 /// In which a connection ends whose client is switched off.
@@ -129,6 +133,139 @@ fn websockets_of_a_client_that_is_disabled_end_at_once() {
     eventually("their servers are let go", || backend.open() == 2);
     switch(&door, "enable");
     websocket(Client::to(&door), "X-Api-Key: key-of-the-partner\r\n");
+}
+
+/// A door whose clients are known by these tables, and its setup.
+fn known_by(backend: &Backend, clients: &str) -> Setup {
+    Setup::of(&[backend])
+        .more(clients)
+        .more("[door]\nworkers = 2\n[changes]\nmove_max = 1.0")
+        .more(LOG)
+}
+
+/// WebSockets of both kinds that were opened with a key.
+fn both(door: &Door, key: &str) -> (Client, Streams) {
+    let fields = format!("X-Api-Key: {key}\r\n");
+    let stream = websocket_stream(Streams::to(door), &[("x-api-key", key)]);
+    (websocket(Client::to(door), &fields), stream)
+}
+
+/// The configuration is replaced, and these WebSockets end with it.
+#[track_caller]
+fn reload_ends(door: &Door, setup: &Setup, what: &str, ends: &mut [(Client, Streams)]) {
+    door.rewrite(&setup.text());
+    assert_eq!(door.reload().status, 200);
+    let changed = now();
+    for (client, stream) in ends.iter_mut() {
+        client.expect_closed();
+        expect_stream_ends(stream);
+    }
+    let took = now().saturating_duration_since(changed);
+    show(&format!("{} WebSockets, {what}: ended within {took:?}", 2 * ends.len()));
+    assert!(took <= EFFECT_MAX, "{took:?}");
+}
+
+#[test]
+fn websockets_end_whose_key_identifies_their_client_no_more() {
+    let backend = echo();
+    let key = |of: &str| format!("{{ header = \"x-api-key\", value = \"key-number-{of}\" }}");
+    let clients = |first: &str| {
+        let (first, second, other) = (key(first), key("two"), key("other"));
+        format!("[clients.partner]\nkeys = [{first}, {second}]\n[clients.other]\nkey = {other}")
+    };
+    let door = known_by(&backend, &clients("one")).start();
+    let mut ends = [both(&door, "key-number-one"), both(&door, "key-number-one")];
+    let names = ["key-number-two", "key-number-other", "key-of-nobody"];
+    let mut kept = names.map(|key| both(&door, key));
+    let check_kept = |kept: &mut [(Client, Streams)]| {
+        for (client, stream) in kept {
+            check_tunnel(client);
+            check_stream(stream);
+        }
+    };
+    // Other things may change.
+    let other = known_by(&backend, &(clients("one") + "\nrate = \"9/s\""));
+    reload_ends(&door, &other, "a rate was added", &mut []);
+    check_kept(&mut ends);
+    reload_ends(&door, &known_by(&backend, &clients("three")), "a key was replaced", &mut ends);
+    check_kept(&mut kept);
+    check_log(&door, "client_unknown", Some("partner"), 4);
+    both(&door, "key-number-three");
+
+    // The same keys, but now they are somebody else's, whom each sender would be taken for.
+    let renamed = clients("one").replace("partner", "somebody");
+    reload_ends(&door, &known_by(&backend, &renamed), "a client was removed", &mut kept[..1]);
+    check_kept(&mut kept[1..]);
+}
+
+/// A token of the client `partner` that this secret signs, and that ends at this time.
+fn token(secret: &str, end_unix_s: u64) -> String {
+    let encoded = |text: String| URL_SAFE_NO_PAD.encode(text);
+    let head = encoded(json!({ "alg": "HS256", "typ": "JWT" }).to_string());
+    let message =
+        format!("{head}.{}", encoded(json!({ "sub": "partner", "exp": end_unix_s }).to_string()));
+    let key = hmac::Key::new(hmac::HMAC_SHA256, secret.as_bytes());
+    format!("{message}.{}", URL_SAFE_NO_PAD.encode(hmac::sign(&key, message.as_bytes())))
+}
+
+/// A token may end before what it opened, but whoever signed it has to be believed still.
+#[test]
+fn websockets_of_a_token_end_with_the_key_that_signed_it() {
+    let backend = echo();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("issuer.secret");
+    let [old, new] = ["a".repeat(32), "b".repeat(32)];
+    std::fs::write(&file, &old).unwrap();
+    let clients = format!(
+        "[clients.partner]\nkey = {{ jwt_claim = \"sub\", value = \"partner\", secret_file = {file:?} }}\n\
+         routes = [\"api\"]\n[routes.other]\npath = \"/other\"\nrespond = {{ status = 204 }}\n"
+    );
+    let door = known_by(&backend, &clients).start();
+    // Clocks may differ by a minute, so that it is valid for ten more seconds.
+    let field =
+        format!("Authorization: Bearer {}\r\n", token(&old, UnixTime::now().as_secs() - 50));
+    let mut socket = websocket(Client::to(&door), &field);
+    let is_known = || {
+        let asked = format!("GET /other HTTP/1.1\r\nHost: a\r\n{field}\r\n");
+        Client::to(&door).ask(asked).status == 403
+    };
+    assert!(is_known());
+    eventually("the token is over", || !is_known());
+    let other = "[clients.other]\nkey = { header = \"x-api-key\", value = \"key-of-the-other\" }";
+    door.rewrite(&known_by(&backend, &(clients + other)).text());
+    assert_eq!(door.reload().status, 200);
+    eventually("it is live", || door.status()["admission"]["clients"][1]["name"] == "other");
+    check_tunnel(&mut socket);
+    std::fs::write(&file, &new).unwrap();
+    socket.expect_closed();
+    check_log(&door, "client_unknown", Some("partner"), 1);
+}
+
+#[test]
+fn connections_end_whose_address_identifies_their_client_no_more() {
+    let server = TcpServer::start("");
+    let address = server.address();
+    let text = |network: &str| {
+        format!(
+            "[listen.tcp]\naddress = \"127.0.0.1:0\"\nmode = \"tcp\"\npool = \"servers\"\n\
+             [pools.servers]\nservers = [\"{address}\"]\n[changes]\nmove_max = 1.0\n\
+             [clients.partner]\nkey = {{ network = \"{network}\" }}\n{LOG}\n"
+        )
+    };
+    let door = Door::start(&text("127.0.0.2/31"));
+    let own = ["127.0.0.2", "127.0.0.3", "127.0.0.4"];
+    let mut sockets = own.map(|own| {
+        let client = Client::connect_from(own.parse().unwrap(), door.first_address());
+        let mut socket = client.socket().try_clone().unwrap();
+        check_echo(&mut socket, "one");
+        socket
+    });
+    door.rewrite(&text("127.0.0.3/32"));
+    assert_eq!(door.reload().status, 200);
+    let [ends, kept @ ..] = &mut sockets;
+    assert!(tcp::rest(ends).is_empty());
+    kept.iter_mut().for_each(|socket| check_echo(socket, "two"));
+    check_log(&door, "client_unknown", Some("partner"), 1);
 }
 
 #[test]

@@ -105,6 +105,8 @@ reasons! {
     BuffersFull = "buffers_full", 503, Door, true, "connection_limit_reached", "Too much is being sent at the moment; try again later.";
     /// The client is disabled.
     ClientDisabled = "client_disabled", 403, Client, false, "http_request_denied", "This client is disabled; ask whoever runs this server.";
+    /// What the connection was opened with is nothing that its client is known by any more.
+    ClientUnknown = "client_unknown", 403, Client, false, "http_request_denied", "What this connection showed when it was opened identifies its client no more; open another one.";
     /// The client may not use this route.
     ClientRoute = "client_route", 403, Client, false, "http_request_denied", "This client may not use this path.";
     /// The route asks who it is, and the request does not show it.

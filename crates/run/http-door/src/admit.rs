@@ -16,11 +16,12 @@ use model::{Reason, Timestamp};
 use net::clock;
 
 use crate::authenticate::{Denied, authenticate};
-use crate::connection::Client;
+use crate::connection::{Client, Origin};
 use crate::exchange::Exchange;
 use crate::grpc;
-use crate::identify::Sender;
+use crate::identify::{Identities, Known, Sender};
 use crate::serve::head_bytes;
+use crate::token;
 use crate::view::View;
 use crate::waiting::{Place, Seat, Waiting};
 use crate::worker::Worker;
@@ -50,13 +51,20 @@ pub(crate) fn identify(
     let Some(identities) = &view.live.identities else { return };
     let bytes = client.buffer.as_ref().map_or(&[][..], |buffer| buffer.bytes());
     let origin = &client.origin;
-    let names = origin.certificate().map_or(&[][..], |shown| &shown.names);
-    let now = exchange.phases.started;
-    let sender = Sender { head: &exchange.request, bytes, now, names };
-    let address = || origin.client(&exchange.request, bytes, listener);
-    let cache = &mut worker.tokens.borrow_mut();
-    exchange.client =
-        identities.find(sender, &mut client.known.borrow_mut(), cache, (!origin.trusted, address));
+    let sender = Sender::of(&exchange.request, bytes, origin, exchange.phases.started);
+    let memory = (&mut *client.known.borrow_mut(), &mut *worker.tokens.borrow_mut());
+    exchange.client = client_of(identities, sender, memory, (origin, listener));
+}
+
+/// Which registered client these identities take the sender for.
+pub(crate) fn client_of(
+    identities: &Identities,
+    sender: Sender<'_>,
+    (known, tokens): (&mut Known, &mut token::Cache<usize>),
+    (origin, listener): (&Origin, &Listener),
+) -> Option<usize> {
+    let address = || origin.client(sender.head, sender.bytes, listener);
+    identities.find(sender, known, tokens, (!origin.trusted, address))
 }
 
 /// Lets the request in, now or after a wait.

@@ -16,6 +16,7 @@ use model::configuration::{Client, Identity};
 use model::{Name, Timestamp};
 use net::clock;
 
+use crate::connection::Origin;
 use crate::token::{self, Tokens};
 
 /// The longest value that a connection remembers; others are hashed each time.
@@ -70,6 +71,19 @@ pub(crate) struct Sender<'a> {
     pub(crate) names: &'a [String],
 }
 
+impl<'a> Sender<'a> {
+    /// Of a request whose head, in `bytes`, was complete at `now`.
+    pub(crate) fn of(
+        head: &'a RequestHead,
+        bytes: &'a [u8],
+        origin: &'a Origin,
+        now: Timestamp,
+    ) -> Self {
+        let names = origin.certificate().map_or(&[][..], |shown| &shown.names);
+        Self { head, bytes, now, names }
+    }
+}
+
 impl Identities {
     /// The table for these clients; `None` when there are none, so that nobody is looked for.
     ///
@@ -108,6 +122,11 @@ impl Identities {
         Ok(Some(Self { number, headers, tokens, networks, certificates }))
     }
 
+    /// Tells it from all other tables of the process.
+    pub(crate) fn number(&self) -> u64 {
+        self.number
+    }
+
     /// The client that sent this request, by index in the configuration. `address` is asked for
     /// only when networks are configured, and remembered when it is the `peer` itself.
     pub(crate) fn find(
@@ -132,7 +151,10 @@ impl Identities {
             && let Some(value) = sender.head.header(sender.bytes, HeaderKind::Authorization)
         {
             let found = self.remembered(known, (IN_TOKEN, value), sender.now, || {
-                let times = (sender.now, clock::wall());
+                // A token has to be valid when its request comes, not when it is looked up again.
+                let since = clock::now().since(sender.now);
+                let wall = clock::wall();
+                let times = (sender.now, wall.checked_sub(since).unwrap_or(wall));
                 let (client, until) = self.tokens.find(cache, self.number, value, times)?;
                 Some((client, Some(until)))
             });
@@ -158,9 +180,10 @@ impl Identities {
 
     /// The client at the other end of a connection of which nothing is read: by its certificate's
     /// names, or else by its address.
-    pub(crate) fn of_connection(&self, names: &[String], address: IpAddr) -> Option<usize> {
+    pub(crate) fn of_origin(&self, origin: &Origin) -> Option<usize> {
+        let names = origin.certificate().map_or(&[][..], |shown| &shown.names);
         let of_certificate = names.iter().find_map(|name| self.certificates.get(name.as_str()));
-        of_certificate.copied().or_else(|| self.of_address(address))
+        of_certificate.copied().or_else(|| self.of_address(origin.peer.ip().to_canonical()))
     }
 
     fn of_certificate(&self, names: &[String], known: &mut Known) -> Option<usize> {

@@ -142,7 +142,7 @@ impl Live {
         now: Timestamp,
     ) -> Result<Self, LiveError> {
         let secured = Secured::load(configuration, previous.map(|live| &live.secured))?;
-        let read = (configuration, secured, askers(configuration)?);
+        let read = (configuration, secured, askers(configuration, previous)?);
         Self::assemble(read, known, previous, now)
     }
 
@@ -157,7 +157,7 @@ impl Live {
         known: &Known,
         (previous, now): (&Self, Timestamp),
     ) -> Result<Self, LiveError> {
-        let read = (configuration, self.secured.clone(), askers(configuration)?);
+        let read = (configuration, self.secured.clone(), askers(configuration, Some(previous))?);
         Self::assemble(read, known, Some(previous), now)
     }
 
@@ -329,12 +329,18 @@ impl LiveListener {
     }
 }
 
-fn askers(configuration: &Configuration) -> Result<Askers, LiveError> {
-    let identities = Identities::build(&configuration.clients)
-        .map_err(|client| LiveError::ClientKey { client })?;
+/// With the same clients the table stays, so that what was found in it need not be looked up again.
+fn askers(configuration: &Configuration, previous: Option<&Live>) -> Result<Askers, LiveError> {
+    let same = previous.filter(|live| live.configuration.clients == configuration.clients);
+    let identities = match same {
+        Some(live) => live.identities.clone(),
+        None => Identities::build(&configuration.clients)
+            .map_err(|client| LiveError::ClientKey { client })?
+            .map(Arc::new),
+    };
     let guards =
         Guards::build(&configuration.routes).map_err(|route| LiveError::RouteKey { route })?;
-    Ok((identities.map(Arc::new), Arc::new(guards)))
+    Ok((identities, Arc::new(guards)))
 }
 
 /// Every configured server with the addresses it stands for, each address once.

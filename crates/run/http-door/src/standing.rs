@@ -4,7 +4,9 @@
 //! What has an end is left to it: requests are asked about when they begin. What has none is asked
 //! about again whenever its worker is told that it may have changed who is let in, and so wakes
 //! everything that waits. Who it is was settled when it began; since then it can be switched off,
-//! by hand or by the configuration, or its certificate can cease to count.
+//! by hand or by the configuration, its certificate can cease to count, or what it showed can cease to
+//! be what its client is known by. To tell the last nothing is kept: the head that it began with
+//! stays where it is anyway, for the record, and is looked up in the new table of clients.
 
 use std::cell::Cell;
 use std::rc::Rc;
@@ -12,7 +14,10 @@ use std::rc::Rc;
 use model::{Name, Reason};
 use net::socket::Stream;
 
+use crate::admit;
 use crate::connection::Origin;
+use crate::identify::{Identities, Known, Sender};
+use crate::live::Live;
 use crate::view::View;
 use crate::worker::{ListenerCell, Worker};
 
@@ -53,6 +58,8 @@ pub(crate) struct Standing {
     origin: Rc<Origin>,
     /// The registered client that it is, if it is one.
     client: Option<Name>,
+    /// The table of clients that said so last.
+    table: Option<u64>,
     /// What the worker counted when it was last asked about; at first nothing it can have counted.
     looked: u64,
 }
@@ -66,21 +73,28 @@ impl Standing {
         view: &View,
     ) -> Self {
         let client = client.and_then(|index| view.live.configuration.clients.get(index));
+        let table = view.live.identities.as_ref().map(|identities| identities.number());
         Self {
             worker: Rc::clone(worker),
             listener: Rc::clone(listener),
             origin: Rc::clone(origin),
             client: client.map(|client| client.name.clone()),
+            table,
             looked: u64::MAX,
         }
     }
 
     /// Why it may not go on; `None` while it may. `stream` is its own, or that of one stream of
-    /// HTTP/2, of whose connection `origin` knows.
+    /// HTTP/2, of whose connection `origin` knows; `sender` what it began with, if that was a request.
     ///
     /// # Errors
-    /// `Misdirected`: its certificate counts no more. `ClientDisabled`.
-    pub(crate) fn look(&mut self, stream: &Stream) -> Result<(), Reason> {
+    /// `Misdirected`: its certificate counts no more. `ClientUnknown`: what it showed is nothing that
+    /// its client is known by now. `ClientDisabled`.
+    pub(crate) fn look(
+        &mut self,
+        stream: &Stream,
+        sender: Option<Sender<'_>>,
+    ) -> Result<(), Reason> {
         let is_admitted = match stream {
             Stream::Pipe(_) => self.origin.is_trusted(),
             Stream::Tcp(_) | Stream::Tls(_) => self.origin.is_admitted(&self.listener, stream),
@@ -94,10 +108,34 @@ impl Standing {
         };
         let view = self.worker.view();
         let clients = view.live.admission.clients();
-        match clients.find(name) {
-            Some(client) if !clients.is_enabled(client) => Err(Reason::ClientDisabled),
-            Some(_) | None => Ok(()),
+        if clients.find(name).is_some_and(|client| !clients.is_enabled(client)) {
+            return Err(Reason::ClientDisabled);
         }
+        // While a change is tried, whom either of the two knows may go on.
+        let trial = self.worker.trial();
+        let tried = trial.as_ref().map(|trial| &*trial.view.live);
+        let by = [Some(&*view.live), tried].into_iter().flatten();
+        self.table = by.filter_map(|live| self.known_by(live, name, sender)).next();
+        if self.table.is_some() { Ok(()) } else { Err(Reason::ClientUnknown) }
+    }
+
+    /// The table of clients by which `live` takes it for the client of this name still.
+    fn known_by(&self, live: &Live, name: &str, sender: Option<Sender<'_>>) -> Option<u64> {
+        let identities = live.identities.as_ref()?;
+        let table = identities.number();
+        if self.table == Some(table) {
+            return self.table;
+        }
+        let client = self.find(identities, sender)?;
+        (*live.configuration.clients.get(client)?.name == *name).then_some(table)
+    }
+
+    fn find(&self, identities: &Identities, sender: Option<Sender<'_>>) -> Option<usize> {
+        let origin = &*self.origin;
+        let Some(sender) = sender else { return identities.of_origin(origin) };
+        // What its connection remembers is for the requests that come on it.
+        let memory = (&mut Known::default(), &mut *self.worker.tokens.borrow_mut());
+        admit::client_of(identities, sender, memory, (origin, &self.listener.settings()))
     }
 
     /// Who it is, for the log.

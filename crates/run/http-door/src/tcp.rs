@@ -104,10 +104,8 @@ fn standing(
     origin: &Rc<Origin>,
     view: &View,
 ) -> Standing {
-    let names = origin.certificate().map_or(&[][..], |shown| &shown.names);
-    let address = origin.peer.ip().to_canonical();
     let identities = view.live.identities.as_ref();
-    let client = identities.and_then(|identities| identities.of_connection(names, address));
+    let client = identities.and_then(|identities| identities.of_origin(origin));
     Standing::new(worker, (listener, origin), client, view)
 }
 
@@ -148,7 +146,7 @@ impl Visit {
         if self.worker.account.is_full() {
             return Err(Reason::BuffersFull);
         }
-        self.standing.look(stream)?;
+        self.standing.look(stream, None)?;
         let mut first = None;
         if !forward.sni.is_empty() {
             let worker = Rc::clone(&self.worker);
@@ -300,7 +298,7 @@ impl Visit {
         self.deadline.set(idle_time);
         std::future::poll_fn(|context| {
             loop {
-                self.standing.look(client)?;
+                self.standing.look(client, None)?;
                 let up_done = up.poll(context, (client, &mut server), &worker.buffers);
                 let down_done = down.poll(context, (&mut server, client), &worker.buffers);
                 self.count(up.bytes, down.bytes);

@@ -16,6 +16,7 @@ use crate::connection::Client;
 use crate::exchange::{Ended, Exchange};
 use crate::half::Half;
 use crate::heads;
+use crate::identify::Sender;
 use crate::pump::Side;
 use crate::standing::Standing;
 use crate::treated::{self, Kind};
@@ -60,10 +61,12 @@ pub(crate) async fn run(
     let deadline = &exchange.deadline;
     let from = (&client.listener, &client.origin);
     let mut standing = Standing::new(attempt.worker, from, exchange.client, attempt.view);
+    let bytes = client.buffer.as_ref().map_or(&[][..], |held| held.bytes());
+    let sender = Sender::of(&exchange.request, bytes, &client.origin, exchange.phases.started);
     let broken = |_side: Side| Reason::ClientClosed;
     let pass = std::future::poll_fn(|context| {
         loop {
-            standing.look(&client.stream)?;
+            standing.look(&client.stream, Some(sender))?;
             let up_done = up.poll(context, (&mut client.stream, &mut server.stream), pool);
             let down_done = down.poll(context, (&mut server.stream, &mut client.stream), pool);
             let (up_done, down_done) = (up_done.map_err(broken)?, down_done.map_err(broken)?);

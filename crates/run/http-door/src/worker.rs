@@ -376,6 +376,8 @@ impl Worker {
         *self.trial.borrow_mut() = trial;
         let live = Arc::clone(&self.view.borrow().live);
         self.serve(live);
+        self.standings.changed();
+        self.wheel.wake_all();
     }
 
     /// Serves `live` to the requests that no trial takes; compared with one, it is counted too.

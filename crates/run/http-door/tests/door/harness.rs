@@ -7,14 +7,15 @@ use std::sync::{Arc, Mutex};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
+use aws_lc_rs::digest::{SHA256, digest};
 use http_door::live::{Known, Live};
 use http_door::worker::{self, Command, Shared};
 use model::Name;
 use model::configuration::{
-    Action, Admin, Admission, Balance, Changes, ClientLimits, ClientTimeouts, Configuration,
-    Door as DoorSettings, Ejection, ErrorFormat, ForwardedStyle, Invariants, Listener, PathPattern,
-    Pool, PoolAdmission, Retries, Route, Server, ServerAddress, ServerTimeouts, Telemetry,
-    Treatment,
+    Action, Admin, Admission, Balance, Changes, Class, Client, ClientLimits, ClientTimeouts,
+    Configuration, Door as DoorSettings, Ejection, ErrorFormat, ForwardedStyle, Identity,
+    Invariants, Listener, PathPattern, Pool, PoolAdmission, Retries, Route, Server, ServerAddress,
+    ServerTimeouts, Telemetry, Treatment,
 };
 use net::clock;
 use telemetry::Registry;
@@ -29,6 +30,8 @@ pub(crate) struct Setup {
     pub(crate) methods: Vec<Name>,
     pub(crate) balance: Balance,
     pub(crate) workers: usize,
+    /// What the client `partner` sends as `x-api-key`; without, there is none.
+    pub(crate) key: Option<&'static str>,
 }
 
 /// Workers with one listener, of which each has a socket of its own.
@@ -122,7 +125,7 @@ fn configuration(setup: Setup, address: SocketAddr) -> Configuration {
             class: None,
         }],
         admission: Admission::default(),
-        clients: Vec::new(),
+        clients: setup.key.map(client).into_iter().collect(),
         limits: Vec::new(),
         admin: Admin { socket: None, tcp: None },
         telemetry: Telemetry { access_log: None },
@@ -130,6 +133,23 @@ fn configuration(setup: Setup, address: SocketAddr) -> Configuration {
         changes: Changes::default(),
         allowances: Vec::new(),
         files: Vec::new(),
+    }
+}
+
+fn client(key: &str) -> Client {
+    let hash = digest(&SHA256, key.as_bytes());
+    let sha256 = hash.as_ref().try_into().expect("it is as long as it is");
+    Client {
+        name: "partner".into(),
+        identities: vec![Identity::Header { name: "x-api-key".into(), sha256 }],
+        rate: None,
+        burst: 1,
+        in_flight_max: None,
+        class: Class::Normal,
+        routes: Vec::new(),
+        enabled: true,
+        shared: false,
+        headers: false,
     }
 }
 
@@ -196,8 +216,8 @@ fn pool(server: SocketAddr, balance: Balance) -> Pool {
     }
 }
 
-/// A server that answers with its name; `/wait` is answered when it is released, and `/events`
-/// never ends.
+/// A server that answers with its name; `/wait` is answered when it is released, `/events` never
+/// ends, and behind `/socket` whatever is sent is answered in the same way.
 pub(crate) struct Origin {
     pub(crate) address: SocketAddr,
     waiting: Receiver<()>,
@@ -245,6 +265,12 @@ fn answer(mut stream: TcpStream, name: &str, tell: &SyncSender<()>, release: &Mu
             drop(stream.write_all(events.as_bytes()));
             continue;
         }
+        if head[..count].starts_with(b"GET /socket ") {
+            let agreed = "HTTP/1.1 101 S\r\nconnection: upgrade\r\nupgrade: websocket\r\n\
+                          sec-websocket-accept: x\r\n\r\n";
+            drop(stream.write_all(agreed.as_bytes()));
+            continue;
+        }
         let length = name.len();
         let text = format!("HTTP/1.1 200 OK\r\ncontent-length: {length}\r\n\r\n{name}");
         if stream.write_all(text.as_bytes()).is_err() {
@@ -268,8 +294,29 @@ pub(crate) fn send(client: &mut TcpStream, method: &str, path: &str, headers: &s
     client.write_all(head.as_bytes()).expect("the door reads");
 }
 
+/// Opens a WebSocket with this `x-api-key`; in it a `get` is answered by the server.
+pub(crate) fn websocket(mut client: TcpStream, key: &str) -> TcpStream {
+    let headers = format!(
+        "connection: upgrade\r\nupgrade: websocket\r\nsec-websocket-version: 13\r\n\
+         sec-websocket-key: AAAAAAAAAAAAAAAAAAAAAA==\r\nx-api-key: {key}\r\n"
+    );
+    send(&mut client, "GET", "/socket", &headers);
+    assert!(receive_head(&mut client).starts_with("HTTP/1.1 101 "));
+    client
+}
+
 /// The status and the body of a response that says its length; what follows it stays unread.
 pub(crate) fn receive(client: &mut TcpStream) -> (u16, String) {
+    let head = receive_head(client);
+    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
+    let length: usize = length.and_then(|text| text.parse().ok()).expect("it says its length");
+    let mut body = vec![0; length];
+    client.read_exact(&mut body).expect("the whole body comes");
+    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
+    (status.expect("it has a status"), String::from_utf8(body).expect("it is text"))
+}
+
+fn receive_head(client: &mut TcpStream) -> String {
     let mut head = Vec::new();
     while !head.ends_with(b"\r\n\r\n") {
         let mut byte = [0];
@@ -277,11 +324,5 @@ pub(crate) fn receive(client: &mut TcpStream) -> (u16, String) {
         assert!(count > 0, "the connection ended after {:?}", String::from_utf8_lossy(&head));
         head.push(byte[0]);
     }
-    let head = String::from_utf8(head).expect("it is text");
-    let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
-    let length: usize = length.and_then(|text| text.parse().ok()).expect("it says its length");
-    let mut body = vec![0; length];
-    client.read_exact(&mut body).expect("the whole body comes");
-    let status = head.split(' ').nth(1).and_then(|status| status.parse().ok());
-    (status.expect("it has a status"), String::from_utf8(body).expect("it is text"))
+    String::from_utf8(head).expect("it is text")
 }

@@ -1,5 +1,6 @@
 //! A candidate beside what is live: one worker, real sockets, two servers that say who they are.
 
+use std::io::Read;
 use std::net::TcpStream;
 use std::sync::Arc;
 
@@ -17,6 +18,7 @@ const CANDIDATE: &str = "candidate";
 fn door_and_candidate(balance: &Balance, share: f64) -> (Door, Arc<Candidate>, [Origin; 2]) {
     let origins = [Origin::start("a"), Origin::start("b")];
     let setup = |version, server, methods: &[&str]| Setup {
+        key: Some(if version == LIVE { "one" } else { "two" }),
         version,
         server,
         methods: methods.iter().map(|method| (*method).into()).collect(),
@@ -111,6 +113,32 @@ fn a_trial_that_ends_leaves_its_requests_in_flight_in_their_arm() {
     origins[1].release();
     assert_eq!(harness::receive(&mut waiting), (200, "b".to_owned()));
     assert_eq!(get(&mut waiting, "/", ""), (200, "a".to_owned()));
+}
+
+/// What one of the two configurations knows its client by is enough while both serve.
+#[test]
+fn websockets_stay_as_long_as_a_configuration_knows_their_client() {
+    for promoted in [false, true] {
+        let (door, candidate, _origins) = door_and_candidate(&Balance::RoundRobin, 1.0);
+        let mut client = door.connect();
+        let mut of_live = harness::websocket(door.connect(), "one");
+        door.tell(Command::Try(Some(Arc::clone(&candidate))));
+        until(&mut client, "b");
+        let mut of_candidate = harness::websocket(door.connect(), "two");
+        let mut unknown = harness::websocket(door.connect(), "three");
+        for (socket, server) in [(&mut of_live, "a"), (&mut of_candidate, "b")] {
+            assert_eq!(get(socket, "/", ""), (200, server.to_owned()));
+        }
+        let (command, mut ends, mut stays) = if promoted {
+            (Command::Live(Arc::clone(candidate.live())), of_live, of_candidate)
+        } else {
+            (Command::Try(None), of_candidate, of_live)
+        };
+        door.tell(command);
+        assert_eq!(ends.read(&mut [0]).expect("the door ends it"), 0, "{promoted}");
+        assert_eq!(get(&mut stays, "/", "").0, 200);
+        assert_eq!(get(&mut unknown, "/", "").0, 200);
+    }
 }
 
 #[test]

@@ -14,7 +14,8 @@ fn door() -> (Door, Origin) {
     let origin = Origin::start("a");
     let server = origin.address;
     let (methods, balance) = (Vec::new(), Balance::RoundRobin);
-    let door = Door::start(Setup { version: "one", server, methods, balance, workers: 2 });
+    let door =
+        Door::start(Setup { version: "one", server, methods, balance, workers: 2, key: None });
     door.live.pool(0).limit_server(0, 1);
     (door, origin)
 }
