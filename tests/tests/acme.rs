@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use black_box::acme::AcmeServer;
-use black_box::certificates::{Authority, certificate, handshake_at};
-use black_box::{Backend, Client, Door, Setup, eventually, free_port, ok};
+use black_box::certificates::{Authority, Issued, certificate, handshake_at};
+use black_box::{
+    Backend, Client, Door, Gate, Setup, eventually, eventually_some, free_port, ok, tidegate,
+};
 use rustls::ClientConfig;
 
 const DAY: Duration = Duration::from_secs(86_400);
@@ -75,11 +77,8 @@ fn a_certificate_is_renewed_before_it_ends() {
     let text = setup(&backend, &server.lines(HOSTS, "http-01"));
     // One that has most of its life behind it lies there already.
     let folder = tempfile::tempdir().unwrap();
-    let own = folder.path().join("acme/www.example.test");
-    std::fs::create_dir_all(&own).unwrap();
     let old = server.authority().issue_until("old", HOSTS, 2030);
-    std::fs::copy(old.folder.join("old.pem"), own.join("certificate.pem")).unwrap();
-    std::fs::copy(old.folder.join("old.key"), own.join("key.pem")).unwrap();
+    put(folder.path(), &old);
     let text = text.replace("{dir}/state", &folder.path().display().to_string());
     let door = Door::start(&text);
     let config = server.authority().client(&[]);
@@ -109,7 +108,90 @@ fn what_cannot_be_obtained_is_told_and_takes_nothing_away() {
     eventually("it is a fact", || {
         door.status()["certificates"][0]["trouble"].to_string().contains("has expired")
     });
+    let obtaining = eventually_some("what failed is a fact", || {
+        let found = door.status()["certificates"][0]["obtaining"].clone();
+        (found["failures"] == 1).then_some(found)
+    });
+    assert!(obtaining["reason"].to_string().contains("Invalid"), "{obtaining}");
+    let [failed, next] =
+        ["failed_at_unix_s", "next_at_unix_s"].map(|of| obtaining[of].as_i64().expect("a time"));
+    assert!((60..=72).contains(&(next - failed)), "{obtaining}");
+    let words = tidegate(&["status", "--socket", &door.socket().display().to_string()]).stdout;
+    assert!(words.contains("no certificate could be obtained, 1 in a row, last at 2"), "{words}");
+    assert!((door.metric("tidegate_certificate_failed_attempts", &[]) - 1.0).abs() < 0.1);
+    let metric = door.metric("tidegate_certificate_next_attempt_timestamp_seconds", &[]);
+    assert!((metric - next as f64).abs() < 0.1, "{metric} {next}");
     assert_eq!(server.orders(), 1, "the next attempt waits");
+}
+
+/// A door that ends what it has leaves the authority to the one that took over.
+#[test]
+fn a_door_that_retires_orders_nothing() {
+    let server = AcmeServer::start(90 * DAY);
+    let gate = Gate::closed();
+    let backend = Backend::start({
+        let gate = gate.clone();
+        move |request, peer| {
+            if request.target == "/wait" {
+                gate.wait();
+            }
+            peer.send(ok("hello"));
+        }
+    });
+    let state = tempfile::tempdir().unwrap();
+    put(state.path(), &server.authority().issue_until("good", HOSTS, 4_000));
+    let text = setup(&backend, &server.lines(HOSTS, "http-01")) + "drain = \"120s\"\n";
+    let mut door = Door::start(&text.replace("{dir}/state", &state.path().display().to_string()));
+    let mut kept = Client::connect(door.address("web"));
+    kept.send("GET /wait HTTP/1.1\r\nHost: a\r\n\r\n");
+    eventually("the request is there", || backend.requests().len() == 1);
+    door.upgrade();
+    // Both see that it is due, and look at what is due once a second.
+    put(state.path(), &server.authority().issue_until("old", HOSTS, 2030));
+    let renewed = || door.log().matches("certificates changed").count();
+    eventually("both have read it", || renewed() >= 2);
+    let uptime = || door.status()["uptime_seconds"].as_u64().expect("a number");
+    let read = uptime();
+    eventually("three seconds have passed", || uptime() >= read + 3);
+    server.look_at(door.address("web"), door.address("secure"));
+    eventually("both have read another one", || renewed() >= 4);
+    assert_eq!((server.orders(), door.retiring()), (1, 1), "{}", door.log());
+    gate.open();
+    assert_eq!(kept.response().text(), "hello");
+}
+
+/// What is under way when another process takes over is begun anew there, where the authority
+/// finds its answers.
+#[test]
+fn an_order_does_not_outlive_its_door() {
+    let server = AcmeServer::start(90 * DAY);
+    let backend = Backend::answering(ok("hello"));
+    let mut door = Door::start(&setup(&backend, &server.lines(HOSTS, "http-01")));
+    eventually("it is under way", || server.orders() == 1);
+    eventually("it is a fact", || {
+        door.status()["certificates"][0]["obtaining"]["underway"] == true
+    });
+    door.upgrade();
+    eventually("it is begun anew", || server.orders() == 2);
+    server.look_at(door.address("web"), door.address("secure"));
+    let config = server.authority().client(&[]);
+    eventually("it is obtained", || is_trusted(&door, &config, "www.example.test"));
+    assert!(!door.log().contains("no certificate could be obtained"), "{}", door.log());
+    eventually("nothing more is due", || {
+        let obtaining = &door.status()["certificates"][0]["obtaining"];
+        obtaining["underway"] == false && obtaining["failures"] == 0
+    });
+    assert_eq!(server.orders(), 2);
+}
+
+/// Puts a certificate where the door keeps what it obtains.
+fn put(state: &Path, issued: &Issued) {
+    let own = state.join("acme/www.example.test");
+    std::fs::create_dir_all(&own).expect("it is writable");
+    for (from, to) in [("key", "key.pem"), ("pem", "certificate.pem")] {
+        let from = issued.folder.join(format!("{}.{from}", issued.file));
+        std::fs::copy(from, own.join(to)).expect("both are files");
+    }
 }
 
 /// Let's Encrypt's own server for tests (Debian: `pebble`), ended when dropped.

@@ -81,6 +81,26 @@ pub struct CertificateFacts {
     /// What is wrong with it, in words: it has expired, or what is on the disk now cannot be used.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub trouble: Option<String>,
+    /// Of a certificate that the door obtains by itself; absent for all other files.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub obtaining: Option<ObtainingFacts>,
+}
+
+/// How a certificate that the door obtains by itself (ACME) comes along.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ObtainingFacts {
+    /// An attempt is under way.
+    pub underway: bool,
+    /// Attempts in a row that failed; 0 after one that succeeded.
+    pub failures: u32,
+    /// When the last of these failed, in seconds of Unix time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub failed_at_unix_s: Option<i64>,
+    /// Why it failed: one line, at most 300 characters.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reason: Option<String>,
+    /// When the next attempt is due, to renew it or to repeat what failed, in seconds of Unix time.
+    pub next_at_unix_s: i64,
 }
 
 /// One second of admission: who asked for how much, and who was refused.

@@ -7,8 +7,9 @@ use std::time::Duration;
 
 use model::configuration::{Class, Coding};
 use model::fact::{
-    AdmissionFacts, CertificateFacts, ClientFacts, LimitFacts, PoolFacts, QueueFacts, ReasonCount,
-    RouteFacts, ServerFacts, ServerState, SharedFacts, Snapshot, TalkerFacts,
+    AdmissionFacts, CertificateFacts, ClientFacts, LimitFacts, ObtainingFacts, PoolFacts,
+    QueueFacts, ReasonCount, RouteFacts, ServerFacts, ServerState, SharedFacts, Snapshot,
+    TalkerFacts,
 };
 use model::{Name, Reason};
 use telemetry::catalogue::{CATALOGUE, Kind, reference};
@@ -161,6 +162,7 @@ fn gauges() -> Snapshot {
             kind: "certificate".to_owned(),
             file: "/etc/tidegate/web.pem".to_owned(),
             not_after_unix_s: Some(1_767_225_600),
+            obtaining: Some(ObtainingFacts { failures: 2, ..ObtainingFacts::default() }),
             ..CertificateFacts::default()
         }]
         .into(),

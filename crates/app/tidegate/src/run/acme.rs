@@ -1,6 +1,8 @@
 //! Gets certificates from an authority (ACME, RFC 8555), and renews them in time.
 //!
 //! It only writes files: what looks at the files of certificates takes a new one like any other.
+//! Of two processes of which one takes over from the other, only that which goes on orders: it alone
+//! accepts the connections by which the authority looks for answers.
 //! Invariant: a certificate that works is never taken away; what fails is tried again later and
 //! later, and no more than [`plan::ATTEMPTS_PER_DAY`] times in a day.
 
@@ -15,18 +17,31 @@ use std::time::Duration;
 use http_door::challenges::Challenges;
 use http_door::live::Live;
 use model::configuration::Acme;
+use model::fact::ObtainingFacts;
 use net::clock;
 use net::tls::{FileStatus, now_unix_s};
 use tokio::task::JoinSet;
 
 use super::control::Desk;
+use super::operator::Operator;
 use plan::Plan;
 
 /// How long one order may take.
 const ORDER_TIME: Duration = Duration::from_secs(300);
 
-/// Looks each second at what is due, until the door ends.
-pub(super) async fn work(desk: Arc<Desk>, challenges: Arc<Challenges>) {
+/// What is told of each certificate, by its file.
+pub(super) type Obtaining = BTreeMap<PathBuf, ObtainingFacts>;
+
+impl Operator {
+    /// Begins to obtain certificates: this process serves, and no other one does for long.
+    pub(super) fn obtain_certificates(&mut self) {
+        let (desk, challenges) = (Arc::clone(&self.desk), Arc::clone(self.shared.challenges()));
+        self.obtaining.spawn(work(desk, challenges));
+    }
+}
+
+/// Looks each second at what is due, until it is dropped.
+async fn work(desk: Arc<Desk>, challenges: Arc<Challenges>) {
     let mut plans: BTreeMap<PathBuf, Plan> = BTreeMap::new();
     let mut orders: JoinSet<(PathBuf, Result<(), String>)> = JoinSet::new();
     let mut seconds = tokio::time::interval(Duration::from_secs(1));
@@ -34,17 +49,22 @@ pub(super) async fn work(desk: Arc<Desk>, challenges: Arc<Challenges>) {
     loop {
         tokio::select! {
             _ = seconds.tick() => {
+                let mut told = Obtaining::new();
                 for (acme, file) in wanted(&desk.live()) {
-                    let plan = plans.entry(acme.files.certificate.clone()).or_default();
-                    if plan.begins(&window(&acme, &file), now_unix_s(), clock::now()) {
+                    let (path, life) = (acme.files.certificate.clone(), window(&acme, &file));
+                    let plan = plans.entry(path.clone()).or_default();
+                    if plan.begins(&life, now_unix_s(), clock::now()) {
                         orders.spawn(get(acme, Arc::clone(&challenges)));
                     }
+                    told.insert(path, plan.facts(&life));
                 }
+                desk.tell_obtaining(told);
             }
             Some(Ok((path, result))) = orders.join_next() => {
                 let Some(plan) = plans.get_mut(&path) else { continue };
                 let path = path.display();
-                let pause = plan.ended(result.is_ok(), clock::now());
+                let failure = result.as_ref().err().map(String::as_str);
+                let pause = plan.ended(failure, now_unix_s(), clock::now());
                 match result {
                     Ok(()) => tracing::info!(%path, "a new certificate was obtained"),
                     Err(why) => {

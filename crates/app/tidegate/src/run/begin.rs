@@ -95,6 +95,7 @@ pub(super) async fn run(
         trial: None,
         quotas: Quotas::of(&live),
         certificates: Certificates::default(),
+        obtaining: JoinSet::new(),
         key_files,
         seconds,
         _checks: Checks::start(&live, &changes),
@@ -111,10 +112,6 @@ pub(super) async fn run(
         ChangerInbox { orders: changer_orders, seconds: changer_seconds, pauses: changer_pauses };
     let mut tasks = JoinSet::new();
     tasks.spawn(changer.work(changer_inbox));
-    tasks.spawn(super::acme::work(
-        Arc::clone(&operator.desk),
-        Arc::clone(operator.shared.challenges()),
-    ));
     let result = serve(&mut operator, &mut inbox, (first, from, pauses)).await;
     close_log(log_writer);
     result
@@ -132,6 +129,7 @@ async fn serve(
     if let Some(from) = from {
         relieve(from).await;
     }
+    operator.obtain_certificates();
     let office = operator.open_office(pauses);
     operator.work(inbox).await?;
     if let Some(office) = office.filter(|_| operator.retiring) {

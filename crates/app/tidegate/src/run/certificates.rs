@@ -17,6 +17,7 @@ use model::fact::CertificateFacts;
 use net::tls::{FileStatus, Stamps, now_unix_s};
 use tokio::task::JoinSet;
 
+use super::acme::Obtaining;
 use crate::commands::chain;
 
 /// Between two looks at the files.
@@ -81,8 +82,8 @@ impl Certificates {
     }
 
     /// Notes how the certificates in use stand; tells each trouble once.
-    pub(super) fn take(&mut self, secured: &Secured) {
-        let facts = facts(secured, &self.refused, now_unix_s());
+    pub(super) fn take(&mut self, secured: &Secured, obtaining: &Obtaining) {
+        let facts = facts(secured, (&self.refused, obtaining), now_unix_s());
         let mut told = BTreeSet::new();
         for (owner, file) in secured.files() {
             let Some(trouble) = file.trouble(now_unix_s()) else { continue };
@@ -132,11 +133,16 @@ fn look(live: Arc<Live>, before: &Refusals) -> Found {
     Found { live, secured, renewed, refused }
 }
 
-fn facts(secured: &Secured, refused: &Refusals, now_unix_s: i64) -> Vec<CertificateFacts> {
+fn facts(
+    secured: &Secured,
+    (refused, obtaining): (&Refusals, &Obtaining),
+    now_unix_s: i64,
+) -> Vec<CertificateFacts> {
     let mut all: Vec<CertificateFacts> = Vec::new();
     let mut last = None;
     for (owner, file) in secured.files() {
         let mut facts = of_file(&owner, file, now_unix_s);
+        facts.obtaining = obtaining.get(&file.path).cloned();
         // What is refused is told at the first of its owner's files.
         if last.as_ref() != Some(&owner)
             && let Some(refused) = refused.get(&owner).filter(|refused| refused.told)
@@ -161,5 +167,6 @@ fn of_file(owner: &Owner, file: &FileStatus, now_unix_s: i64) -> CertificateFact
         not_after_unix_s: file.not_after_unix_s,
         days_left: file.days_left(now_unix_s),
         trouble: file.trouble(now_unix_s),
+        obtaining: None,
     }
 }

@@ -22,6 +22,7 @@ use net::clock;
 use telemetry::{ExpositionFormat, History, Registry};
 use tokio::sync::{mpsc, oneshot, watch};
 
+use super::acme::Obtaining;
 use super::book::Book;
 use super::handover::Copies;
 use super::sockets::Opened;
@@ -66,6 +67,7 @@ pub(super) struct Desk {
     pub(super) kept: Mutex<Arc<Kept>>,
     pub(super) book: Book,
     pub(super) switches: Switches,
+    obtaining: Mutex<Arc<Obtaining>>,
 }
 
 impl Desk {
@@ -88,6 +90,7 @@ impl Desk {
             kept: Mutex::new(Arc::new(kept)),
             book,
             switches,
+            obtaining: Mutex::default(),
         })
     }
 
@@ -105,6 +108,15 @@ impl Desk {
 
     pub(super) fn learn(&self, change: impl FnOnce(&mut Known)) {
         change(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner));
+    }
+
+    /// How the certificates that the door obtains by itself come along.
+    pub(super) fn obtaining(&self) -> Arc<Obtaining> {
+        Arc::clone(&self.obtaining.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(super) fn tell_obtaining(&self, told: Obtaining) {
+        *self.obtaining.lock().unwrap_or_else(PoisonError::into_inner) = Arc::new(told);
     }
 
     /// The live generation.

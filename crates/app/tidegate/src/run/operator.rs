@@ -25,6 +25,7 @@ use telemetry::{AccessLog, ArmCollector, Collector};
 use tokio::process::Child;
 use tokio::signal::unix::Signal;
 use tokio::sync::{mpsc, oneshot};
+use tokio::task::JoinSet;
 use tokio::time::Sleep;
 
 use super::admin::Admin;
@@ -72,6 +73,8 @@ pub(super) struct Operator {
     pub(super) trial: Option<Trial>,
     pub(super) quotas: Quotas,
     pub(super) certificates: Certificates,
+    /// What gets certificates from an authority, while this process is the one to do it.
+    pub(super) obtaining: JoinSet<()>,
     pub(super) key_files: KeyFiles,
     pub(super) seconds: mpsc::Sender<Second>,
     pub(super) _checks: Checks,
@@ -363,6 +366,7 @@ impl Operator {
         tracing::info!(connections = self.shared.connections(), ?time, "draining");
         self.desk.ready.store(false, Ordering::Relaxed);
         self.notify(Notifier::stopping);
+        self.obtaining.abort_all();
         // A socket that is still open here would take connections that nobody serves.
         self.copies.clear();
         self.ends.as_mut().reset(tokio::time::Instant::now() + time);

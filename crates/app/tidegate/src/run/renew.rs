@@ -29,7 +29,7 @@ impl Operator {
                 Err(error) => tracing::error!(error = %chain(&error), "nothing changed"),
             }
         }
-        self.certificates.take(self.desk.live().secured());
+        self.certificates.take(self.desk.live().secured(), &self.desk.obtaining());
     }
 
     /// Lets those in who may come by what files of users and keys say now, and nobody else.

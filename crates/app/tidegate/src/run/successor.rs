@@ -71,6 +71,8 @@ impl Operator {
     /// no client finds one closed that it was about to use; idle ones after a while.
     pub(super) async fn retire(&mut self) {
         self.retiring = true;
+        // The other one begins with it when this is done.
+        self.obtaining.shutdown().await;
         // The service manager hears from the other one from now on.
         self.notifier = Notifier::silent();
         self.desk.ready.store(false, Ordering::Relaxed);

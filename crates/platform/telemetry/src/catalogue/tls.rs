@@ -21,4 +21,20 @@ pub(super) const TLS: &[Metric] = &[
         help: "1 while something is wrong with such a file: it has expired, or what is on the disk now cannot be used and what was read before still serves.",
         samples: samples::troubled,
     },
+    Metric {
+        name: "tidegate_certificate_failed_attempts",
+        kind: Kind::Gauge,
+        unit: None,
+        labels: &["owner", "name", "kind", "file"],
+        help: "Attempts in a row that failed to obtain a certificate from its authority (ACME); 0 after one that succeeded. Only of certificates that the door obtains by itself.",
+        samples: samples::failed_attempts,
+    },
+    Metric {
+        name: "tidegate_certificate_next_attempt_timestamp_seconds",
+        kind: Kind::Gauge,
+        unit: Some("seconds"),
+        labels: &["owner", "name", "kind", "file"],
+        help: "When such a certificate is renewed, or what failed is tried again, in seconds of Unix time.",
+        samples: samples::next_attempt,
+    },
 ];

@@ -1,5 +1,7 @@
 //! The files of certificates in use: which ends next, and what is wrong with any.
 
+use std::time::{Duration, SystemTime};
+
 use model::fact::CertificateFacts;
 
 use crate::commands::table::{Cell, Tone, table};
@@ -13,7 +15,10 @@ const DAYS_FEW: i64 = 14;
 /// Empty without certificates.
 pub(super) fn render(facts: &[CertificateFacts], colour: bool) -> String {
     let mut files: Vec<&CertificateFacts> = facts.iter().collect();
-    files.sort_by_key(|file| (file.trouble.is_none(), file.not_after_unix_s.unwrap_or(i64::MAX)));
+    let is_well = |file: &CertificateFacts| {
+        file.trouble.is_none() && file.obtaining.as_ref().is_none_or(|facts| facts.failures == 0)
+    };
+    files.sort_by_key(|file| (is_well(file), file.not_after_unix_s.unwrap_or(i64::MAX)));
     let rows: Vec<Vec<Cell>> = files.into_iter().take(ROWS_MAX).map(row).collect();
     if rows.is_empty() {
         return String::new();
@@ -34,12 +39,35 @@ fn row(facts: &CertificateFacts) -> Vec<Cell> {
         format!("{} {}", facts.owner, facts.name).into(),
         Cell::from(&facts.kind),
         Cell::new(days, tone),
-        Cell::new(facts.trouble.clone().unwrap_or_default(), Tone::Bad),
+        Cell::new(wrong(facts), Tone::Bad),
     ]
+}
+
+/// What is wrong with it, and with obtaining another one; empty when nothing is.
+fn wrong(facts: &CertificateFacts) -> String {
+    let failed = facts.obtaining.as_ref().filter(|facts| facts.failures > 0).map(|failed| {
+        format!(
+            "no certificate could be obtained, {} in a row, last at {}: {}; next attempt at {}",
+            failed.failures,
+            at(failed.failed_at_unix_s.unwrap_or_default()),
+            failed.reason.as_deref().unwrap_or_default(),
+            at(failed.next_at_unix_s)
+        )
+    });
+    [facts.trouble.clone(), failed].into_iter().flatten().collect::<Vec<_>>().join("; ")
+}
+
+/// A time in words, to the second.
+fn at(unix_s: i64) -> String {
+    let since = Duration::from_secs(u64::try_from(unix_s).unwrap_or(0));
+    let text = telemetry::rfc3339(SystemTime::UNIX_EPOCH + since);
+    text.split_once('.').map_or(text.clone(), |(seconds, _)| format!("{seconds}Z"))
 }
 
 #[cfg(test)]
 mod tests {
+    use model::fact::ObtainingFacts;
+
     use super::*;
 
     #[test]
@@ -73,6 +101,19 @@ mod tests {
             ]
         );
         assert!(text.contains("what is on the disk now cannot be used"), "{text}");
+        let mut obtained = file("own.pem", Some(85), None);
+        obtained.obtaining = Some(ObtainingFacts {
+            failures: 3,
+            failed_at_unix_s: Some(1_800_000_000),
+            reason: Some("the order: no".to_owned()),
+            next_at_unix_s: 1_800_000_240,
+            ..ObtainingFacts::default()
+        });
+        let text = render(&[file("late.pem", Some(80), None), obtained], false);
+        assert!(text.lines().nth(2).is_some_and(|line| line.contains("own.pem")), "{text}");
+        let told = "no certificate could be obtained, 3 in a row, last at 2027-01-15T08:00:00Z: \
+                    the order: no; next attempt at 2027-01-15T08:04:00Z";
+        assert!(text.contains(told), "{text}");
         assert_eq!(render(&[], false), "");
     }
 }
