@@ -39,7 +39,7 @@ impl ServerPlan {
         Self {
             places,
             queue_max: 10_000,
-            scaling: Scaling { contention: 0.0, coherency: 0.0 },
+            scaling: Scaling { contention: 0.0, coherency: 0.0, knee: f64::INFINITY },
             changes: Vec::new(),
             joins: None,
         }
@@ -50,7 +50,15 @@ impl ServerPlan {
     pub fn collapsing(knee: f64) -> Self {
         let contention = 0.05;
         let coherency = (1.0 - contention) / (knee * knee);
-        let scaling = Scaling { contention, coherency };
+        let scaling = Scaling { contention, coherency, knee: f64::INFINITY };
+        Self { places: 10_000, scaling, ..Self::sleeping(1) }
+    }
+
+    /// A server that holds a lock: `knee` requests at once keep it busy, and each makes all others
+    /// longer by `contention`.
+    #[must_use]
+    pub fn locking(knee: f64, contention: f64) -> Self {
+        let scaling = Scaling { contention, coherency: 0.0, knee };
         Self { places: 10_000, scaling, ..Self::sleeping(1) }
     }
 
@@ -76,12 +84,14 @@ pub struct Scaling {
     pub contention: f64,
     /// Kappa: what each pair adds.
     pub coherency: f64,
+    /// With more at work they take turns at something that all need.
+    pub knee: f64,
 }
 
 impl Scaling {
     fn slowdown(self, at_work: usize) -> f64 {
         let (n, others) = (at_work as f64, at_work.saturating_sub(1) as f64);
-        1.0 + self.contention * others + self.coherency * n * others
+        (1.0 + self.contention * others + self.coherency * n * others) * (n / self.knee).max(1.0)
     }
 }
 
@@ -92,6 +102,11 @@ pub enum Condition {
     Works {
         /// Above 0.
         speed: f64,
+    },
+    /// It works, on no more than so many at once.
+    Takes {
+        /// At least 1.
+        places: usize,
     },
     /// What it begins it ends; what comes fails at once.
     Fails,
@@ -110,7 +125,9 @@ pub(crate) enum Taken {
 /// A server at work on jobs of type `J`.
 #[derive(Debug)]
 pub(crate) struct Server<J> {
+    /// How many it works on at once, now and as planned.
     places: usize,
+    places_max: usize,
     queue_max: usize,
     scaling: Scaling,
     condition: Condition,
@@ -157,6 +174,7 @@ impl<J> Server<J> {
     pub(crate) fn new(plan: &ServerPlan, now: Timestamp) -> Self {
         Self {
             places: plan.places,
+            places_max: plan.places,
             queue_max: plan.queue_max,
             scaling: plan.scaling,
             condition: Condition::Works { speed: 1.0 },
@@ -202,7 +220,11 @@ impl<J> Server<J> {
     pub(crate) fn change(&mut self, condition: Condition, now: Timestamp) {
         self.advance(now);
         self.condition = condition;
-        self.epoch += 1;
+        self.places = match condition {
+            Condition::Takes { places } => places,
+            Condition::Works { .. } | Condition::Fails | Condition::Paused => self.places_max,
+        };
+        self.fill();
     }
 
     /// When the next request is done if nothing else happens.
@@ -238,7 +260,7 @@ impl<J> Server<J> {
     fn speed(&self) -> f64 {
         let speed = match self.condition {
             Condition::Works { speed } => speed,
-            Condition::Fails => 1.0,
+            Condition::Takes { .. } | Condition::Fails => 1.0,
             Condition::Paused => 0.0,
         };
         speed / self.scaling.slowdown(self.working.len())
@@ -307,7 +329,7 @@ mod tests {
 
     #[test]
     fn requests_that_quarrel_slow_each_other_down() {
-        let scaling = Scaling { contention: 0.5, coherency: 0.25 };
+        let scaling = Scaling { contention: 0.5, coherency: 0.25, knee: f64::INFINITY };
         let plan = ServerPlan { places: 9, scaling, ..ServerPlan::sleeping(1) };
         // Two at once: 1 + 0.5 + 0.25 x 2 = 2 times as slow; then the other one alone.
         check(&plan, &[(0, 10.0), (0, 15.0)], &[(0, 20), (1, 25)]);

@@ -110,6 +110,8 @@ pub(super) struct Search {
     latest: Duration,
     usual: Duration,
     calm: Calm,
+    /// Whether the limit was last changed because answers came too late.
+    retreated: bool,
     varied: Varied,
     window: Window,
 }
@@ -147,6 +149,7 @@ impl Search {
             latest: Duration::ZERO,
             usual: Duration::ZERO,
             calm: Calm::default(),
+            retreated: false,
             varied: Varied::new(now),
             window: Window {
                 limit: FIRST,
@@ -222,12 +225,9 @@ impl Search {
             return if self.trying { self.not_reached(tally, now) } else { self.hold(now) };
         }
         let scatter = scatter(&self.window, tally);
-        let turn = if self.scatter.max(scatter) >= VARIED {
-            varied::turn(self.window.limit, self.scatter.max(scatter))
-        } else if self.lost {
-            turn(self.window.limit, 0.0)
-        } else {
-            turn(self.window.limit, scatter)
+        let turn = match self.scatter.max(scatter) {
+            scatter if scatter >= VARIED => varied::turn(self.window.limit, scatter),
+            _ => turn(self.window.limit, if self.lost { 0.0 } else { scatter }),
         };
         let alike = scatter < ALIKE && self.may_be_short();
         if tally.held < turn && now < self.window.due && !alike {
@@ -362,13 +362,17 @@ impl Search {
         self.vain = 0;
         self.lost = true;
         self.calm.forget();
+        self.retreated = false;
         self.trial = None;
         self.rest_until = now;
     }
 
     /// Many came back too late: whatever the reason, fewer at once cannot be wrong.
     fn retreat(&mut self, now: Timestamp) -> Window {
+        // What the calm was like says when it is over, and the way is up again.
+        let calm = self.calm;
         self.changed(Direction::Down, now);
+        (self.calm, self.retreated) = (calm, true);
         self.limit = (self.limit / 2).max(1);
         self.varied.forget();
         self.here = None;
@@ -436,13 +440,17 @@ impl Search {
         self.try_out(limit, now)
     }
 
-    /// While nothing is found, and where times hardly vary: how much longer answers take than in the
-    /// calm says how far down the next trial should go, and that the first one should go down at all.
+    /// While nothing is found, and where times hardly vary: by how much longer answers take than in
+    /// the calm the first trial goes down, and how far one does. After a retreat all go up while it
+    /// is hardly longer.
     fn look_at_calm(&mut self) {
         let hinted = self.lost && self.scatter < VARIED;
         let Some(here) = self.here.filter(|here| hinted && !is_quick(here)) else { return };
         let Some(longer) = self.calm.times_longer(here.cost) else { return };
-        if self.vain == 0 && longer > LONGER {
+        if longer <= LONGER && self.retreated {
+            // What was late is over, and nothing waits: fewer at once would only be fewer.
+            self.direction = Direction::Up;
+        } else if self.vain == 0 && longer > LONGER {
             self.direction = Direction::Down;
         }
         if self.direction == Direction::Down {
