@@ -336,6 +336,22 @@ mod tests {
     }
 
     #[test]
+    fn a_lock_is_held_by_so_many_and_places_come_and_go() {
+        // Two take turns: each twice as slow, then the other one alone.
+        let plan = ServerPlan::locking(1.0, 0.0);
+        check(&plan, &[(0, 10.0), (0, 15.0)], &[(0, 20), (1, 25)]);
+        let at = Duration::from_millis;
+        let mut plan = ServerPlan::sleeping(2);
+        plan.changes = vec![
+            (at(1), Condition::Takes { places: 1 }),
+            (at(15), Condition::Works { speed: 1.0 }),
+        ];
+        // What it works on it ends; the third begins at 12, the fourth when there are two places again.
+        let jobs = [(0, 10.0), (0, 12.0), (0, 10.0), (0, 10.0)];
+        check(&plan, &jobs, &[(0, 10), (1, 12), (2, 22), (3, 25)]);
+    }
+
+    #[test]
     fn a_collapsing_server_is_best_at_its_knee() {
         let plan = ServerPlan::collapsing(8.0);
         let ended = |n: usize| n as f64 / plan.scaling.slowdown(n);

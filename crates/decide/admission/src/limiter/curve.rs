@@ -133,14 +133,15 @@ impl Curve {
         self.scale(0, (-passed).exp());
     }
 
-    /// Adds a window; `above` tells of a trial above the limit that is held. One that costs less than
-    /// was known there tells that what is known of it, and of all above, is of servers that are gone.
-    pub(super) fn add(&mut self, point: &Point, trial: bool, above: bool) {
+    /// Adds a window, while the limit `held` is held to. A trial above it that costs less than was
+    /// known there tells that what is known of it, and of all above, is of servers that are gone.
+    pub(super) fn add(&mut self, point: &Point, held: u32) {
+        let (trial, above) = (point.limit != held, point.limit > held);
         if let Some((apart, parts)) = self.apart(point) {
             let seen = (apart * apart / parts).min(WOBBLE_MAX);
             self.wobble += WOBBLE_RATE * (seen - self.wobble);
         }
-        let surprising = trial && above && self.is_surprising(point);
+        let surprising = above && self.is_surprising(point);
         let most = (self.noise(point.scatter) / VARIANCE_MIN).max(WEIGHT_FEW).max(point.count);
         let index = bin(point.limit);
         let bin = &mut self.bins[index];
@@ -356,7 +357,7 @@ mod tests {
         let mut curve = Curve::default();
         for &limit in limits {
             let cost = cost(f64::from(limit)).ln();
-            curve.add(&Point { limit, cost, count: 200.0, scatter: 0.5 }, false, false);
+            curve.add(&Point { limit, cost, count: 200.0, scatter: 0.5 }, limit);
         }
         curve.knee(0.5).unwrap()
     }
@@ -401,7 +402,7 @@ mod tests {
         let mut curve = Curve::default();
         assert!(curve.knee(0.5).is_none());
         let point = Point { limit: 20, cost: 10.0, count: 20.0, scatter: 0.5 };
-        curve.add(&point, false, false);
+        curve.add(&point, 20);
         assert!(curve.knee(0.5).is_some() && curve.moved(&point).is_some());
         assert_eq!(
             (curve.sides(19), curve.sides(20), curve.sides(25)),
@@ -409,6 +410,23 @@ mod tests {
         );
         curve.fade(3_600.0, 1e6);
         assert!(curve.knee(0.5).is_none() && curve.moved(&point).is_none());
+    }
+
+    /// Above a trial that costs what it did nothing is forgotten; above one that costs much less all is.
+    #[test]
+    fn a_surprise_above_clears_what_is_known_there() {
+        let check = |cost, expected| {
+            let mut curve = Curve::default();
+            let point = |limit, cost| Point { limit, cost, count: 100.0, scatter: 0.5 };
+            for (limit, cost) in [(10, 10.0), (20, 11.0), (40, 12.0)] {
+                curve.add(&point(limit, cost), limit);
+            }
+            curve.add(&point(20, cost), 10);
+            assert_eq!(curve.sides(20), (true, expected), "{cost}");
+        };
+        check(11.0, true);
+        check(10.8, true);
+        check(10.0, false);
     }
 
     #[test]

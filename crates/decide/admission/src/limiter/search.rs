@@ -48,7 +48,7 @@ const CHANGE_MIN: f64 = 0.12;
 const CHANGE_PROOF: f64 = 3.0;
 /// Trials in a row that find nothing better, after which the limit counts as found.
 const VAIN_MAX: u32 = 2;
-/// Pairs of windows for one question, at most; fewer while nothing is found yet.
+/// Pairs of windows for one question, at most; fewer for what promises nothing: one, once a limit is found.
 const PAIRS_MAX: u32 = 6;
 const PAIRS_MAX_LOST: u32 = 2;
 /// The scatter of attempts that hardly differ: few are enough.

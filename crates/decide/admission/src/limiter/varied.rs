@@ -98,7 +98,7 @@ impl Varied {
             self.curve.fade(now.since(self.added_at).as_secs_f64(), point.count);
         }
         self.added_at = now;
-        self.curve.add(point, trial, point.limit > held);
+        self.curve.add(point, held);
         change
     }
 
